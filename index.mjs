@@ -1,0 +1,1 @@
+export { bulkPipeline, RespipeError } from './index.js'

@@ -1,0 +1,313 @@
+//! The callback of every command method: its arguments go straight into the request.
+//!
+//! JavaScript calls a plain function with the pipeline's handle in front, because a number is read in a few
+//! nanoseconds where unwrapping `this` takes as long as reading three strings. What the function is for is in its
+//! data pointer. It throws nothing: it returns a small number where JavaScript has more to do (`MORE_*`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use napi::sys;
+
+use super::argument::{self, Refusal};
+use super::check::{self, Form};
+use super::environment::{Environment, Slot, State};
+use super::js::Js;
+use crate::command::{Command, Trailing};
+use crate::error::Error;
+use crate::pipeline::Committed;
+
+/// What the number that an append returns asks of JavaScript. `index.js` knows them by the same names.
+pub(super) const MORE_FIRST: u32 = 1;
+pub(super) const MORE_EXECUTED: u32 = 2;
+pub(super) const MORE_EXPAND: u32 = 3;
+pub(super) const MORE_FAILED: u32 = 4;
+
+/// What one native function is for.
+pub(super) struct Method {
+    /// Outlives the function: both belong to one environment.
+    pub(super) environment: *const Environment,
+    pub(super) target: Target,
+}
+
+pub(super) enum Target {
+    /// One command: `hset(handle, key, field, value)`.
+    Command(Known),
+    /// Any command by its name: `call(handle, 'HSET', key, field, value)`.
+    Call,
+}
+
+/// A command whose name is known when the module loads.
+pub(super) struct Known {
+    pub(super) command: &'static Command,
+    /// Its name as a bulk string.
+    head: Vec<u8>,
+    /// Up to so many arguments, their number is all that has to be looked at before they are appended.
+    simple_up_to: usize,
+    /// Behind `groups_from`, arguments come in groups of `group`.
+    groups_from: usize,
+    group: usize,
+}
+
+impl Known {
+    pub(super) fn new(command: &'static Command) -> Self {
+        let (groups_from, group) = match command.trailing {
+            Trailing::Groups { from, size } => (usize::from(from), usize::from(size)),
+            _ => (0, 1),
+        };
+        let simple_up_to = match &command.options {
+            _ if command.container || command.forbidden.is_some() || command.trailing == Trailing::Scores => 0,
+            Some(options) => usize::from(options.from),
+            None => usize::MAX,
+        };
+        let max = command.max_arguments.map_or(usize::MAX, usize::from);
+        Self {
+            command,
+            head: format!("${}\r\n{}\r\n", command.name.len(), command.name).into_bytes(),
+            simple_up_to: simple_up_to.min(max),
+            groups_from,
+            group,
+        }
+    }
+
+    /// Whether `count` arguments need no closer look.
+    #[inline]
+    fn is_simple(&self, count: usize) -> bool {
+        count >= usize::from(self.command.min_arguments)
+            && count <= self.simple_up_to
+            && (self.group == 1 || (count - self.groups_from).is_multiple_of(self.group))
+    }
+}
+
+/// Why nothing was appended.
+pub(super) enum Stop {
+    /// An argument stands for several: JavaScript is to spell them out.
+    Expand,
+    Failed(Problem),
+}
+
+/// What went wrong, until JavaScript asks.
+pub(super) struct Problem {
+    pub(super) error: Error,
+    /// The argument whose type is wrong, from 0: JavaScript says what it is.
+    pub(super) wrong_type: Option<usize>,
+}
+
+impl Problem {
+    pub(super) fn argument(text: String) -> Stop {
+        Stop::Failed(Self {
+            error: Error::InvalidArgument(text),
+            wrong_type: None,
+        })
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(Problem {
+            error,
+            wrong_type: None,
+        })
+    }
+}
+
+/// Arguments that are taken from the call without an allocation, the handle among them.
+const INLINE: usize = 16;
+
+/// The native side of a command method.
+///
+/// # Safety
+/// Called by Node-API alone, for a function whose data pointer is a [`Method`] of a living environment.
+pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: `env` is the environment of this very callback.
+    let js = unsafe { Js::new(env) };
+    let mut count = INLINE;
+    let mut inline = [ptr::null_mut(); INLINE];
+    let mut data = ptr::null_mut();
+    // SAFETY: `inline` holds `count` values; all are written on success.
+    let status = unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            &raw mut count,
+            inline.as_mut_ptr(),
+            ptr::null_mut(),
+            &raw mut data,
+        )
+    };
+    if status != sys::Status::napi_ok || data.is_null() || count == 0 {
+        return ptr::null_mut();
+    }
+    // SAFETY: the data pointer of every function with this callback is a `Method` that lives as long as it.
+    let method = unsafe { &*data.cast::<Method>() };
+    // SAFETY: the environment lives as long as its methods, and is used on its own thread alone.
+    let environment = unsafe { &*method.environment };
+    let appended = catch_unwind(AssertUnwindSafe(|| {
+        if count <= INLINE {
+            return append_all(js, environment, method, inline[0], &inline[1..count]);
+        }
+        let mut values = vec![ptr::null_mut(); count];
+        // SAFETY: `values` holds `count` values, as many as the call has.
+        unsafe {
+            sys::napi_get_cb_info(
+                env,
+                info,
+                &raw mut count,
+                values.as_mut_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            )
+        };
+        append_all(js, environment, method, values[0], &values[1..])
+    }));
+    answer(
+        js,
+        environment,
+        appended.unwrap_or_else(|_| Err(Error::Internal("panic in append".to_owned()).into())),
+    )
+}
+
+/// Appends from an array made by `index.js`: dense, and nobody else's.
+///
+/// # Safety
+/// As [`append`].
+pub(super) unsafe extern "C" fn append_list(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: `env` is the environment of this very callback.
+    let js = unsafe { Js::new(env) };
+    let mut count = 2;
+    let mut values = [ptr::null_mut(); 2];
+    let mut data = ptr::null_mut();
+    // SAFETY: `values` holds `count` values; all are written on success.
+    let status = unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            &raw mut count,
+            values.as_mut_ptr(),
+            ptr::null_mut(),
+            &raw mut data,
+        )
+    };
+    if status != sys::Status::napi_ok || data.is_null() || count < 2 {
+        return ptr::null_mut();
+    }
+    // SAFETY: as in `append`.
+    let method = unsafe { &*data.cast::<Method>() };
+    // SAFETY: as in `append`.
+    let environment = unsafe { &*method.environment };
+    let appended = catch_unwind(AssertUnwindSafe(|| {
+        let Ok(elements) = elements(js, values[1]) else {
+            return Err(Error::Internal("no list of arguments".to_owned()).into());
+        };
+        append_all(js, environment, method, values[0], &elements)
+    }));
+    answer(
+        js,
+        environment,
+        appended.unwrap_or_else(|_| Err(Error::Internal("panic in append".to_owned()).into())),
+    )
+}
+
+pub(super) fn elements(js: Js, array: sys::napi_value) -> super::js::Result<Vec<sys::napi_value>> {
+    (0..js.length(array)?).map(|at| js.element(array, at)).collect()
+}
+
+#[inline]
+fn append_all(
+    js: Js,
+    environment: &Environment,
+    method: &Method,
+    handle: sys::napi_value,
+    arguments: &[sys::napi_value],
+) -> Result<Committed, Stop> {
+    let mut slots = environment.slots.borrow_mut();
+    let slot = slots.of(js, handle)?;
+    if let State::Expanding | State::Ended(_) = &slot.state {
+        return Err(slot.refusal().into());
+    }
+    match &method.target {
+        Target::Command(known) => append_known(js, slot, known, arguments),
+        Target::Call => append_named(js, slot, arguments),
+    }
+}
+
+#[inline]
+fn append_known(js: Js, slot: &mut Slot, known: &Known, arguments: &[sys::napi_value]) -> Result<Committed, Stop> {
+    let form = if known.is_simple(arguments.len()) {
+        Form::plain(known.command)
+    } else {
+        check::form(js, known.command, arguments)?
+    };
+    slot.pipeline.request.begin(arguments.len() + 1, &known.head);
+    append_arguments(js, slot, &form, arguments)
+}
+
+/// `call(name, …)`
+#[cold]
+fn append_named(js: Js, slot: &mut Slot, arguments: &[sys::napi_value]) -> Result<Committed, Stop> {
+    let (name, form) = check::named(js, arguments)?;
+    slot.pipeline.request.begin(arguments.len(), b"");
+    slot.pipeline.request.bytes(name.as_bytes());
+    append_arguments(js, slot, &form, &arguments[1..])
+}
+
+#[inline]
+fn append_arguments(js: Js, slot: &mut Slot, form: &Form, arguments: &[sys::napi_value]) -> Result<Committed, Stop> {
+    for (at, value) in arguments.iter().enumerate() {
+        if let Err(refusal) = argument::append(js, &mut slot.pipeline, *value, form.role(at)) {
+            slot.pipeline.request.rollback();
+            return Err(refused(form, at, refusal));
+        }
+    }
+    slot.pipeline.commit().map_err(Stop::from)
+}
+
+#[cold]
+fn refused(form: &Form, at: usize, refusal: Refusal) -> Stop {
+    match refusal {
+        Refusal::Composite => Stop::Expand,
+        Refusal::WrongType => Stop::Failed(Problem {
+            error: Error::InvalidArgument(format!("argument {} of {}", at + 1, form.name())),
+            wrong_type: Some(at),
+        }),
+        Refusal::Because(reason) => Problem::argument(format!("argument {} of {} {reason}", at + 1, form.name())),
+        Refusal::Full(error) => error.into(),
+    }
+}
+
+/// Null, which JavaScript sees as undefined, on the common path.
+#[inline]
+fn answer(js: Js, environment: &Environment, appended: Result<Committed, Stop>) -> sys::napi_value {
+    let more = match appended {
+        Ok(Committed::Appended) => return ptr::null_mut(),
+        Ok(Committed::First) => MORE_FIRST,
+        Ok(Committed::Executed) => MORE_EXECUTED,
+        Err(Stop::Expand) => MORE_EXPAND,
+        Err(Stop::Failed(problem)) => {
+            environment.problem.replace(Some(problem));
+            MORE_FAILED
+        }
+    };
+    js.number(f64::from(more)).unwrap_or(ptr::null_mut())
+}
+
+/// Appends one command to a request of its own, for `query`.
+pub(super) fn request_of(js: Js, slot: &mut Slot, arguments: &[sys::napi_value]) -> Result<Vec<u8>, Stop> {
+    let (name, form) = check::named(js, arguments)?;
+    slot.query.request.begin(arguments.len(), b"");
+    slot.query.request.bytes(name.as_bytes());
+    for (at, value) in arguments[1..].iter().enumerate() {
+        if let Err(refusal) = argument::append(js, &mut slot.query, *value, form.role(at)) {
+            slot.query.request.rollback();
+            return Err(refused(&form, at, refusal));
+        }
+    }
+    slot.query.request.commit();
+    let batch = slot.query.request.seal();
+    Ok(batch
+        .segments
+        .iter()
+        .flat_map(|segment| segment.bytes())
+        .copied()
+        .collect())
+}

@@ -1,0 +1,156 @@
+//! What a pipeline tells, as JavaScript values.
+
+use std::ptr;
+
+use napi::sys;
+
+use super::environment::Environment;
+use super::js::{Js, Result, check};
+use super::replies;
+use crate::config::{Encoding, Replies};
+use crate::error::Error;
+use crate::loader::{Notice, Report, Totals};
+use crate::outcome::{Failure, Outcome};
+
+/// What a call of `dispatch` is about. `index.js` knows them by the same names.
+const EXECUTED: u32 = 1;
+const SETTLED: u32 = 2;
+const QUERIED: u32 = 3;
+const FAILED: u32 = 4;
+const RECONNECTED: u32 = 5;
+const GIVEN_UP: u32 = 6;
+const BROKEN: u32 = 7;
+
+/// Calls `dispatch(handle, kind, …)`.
+pub(super) fn deliver(
+    js: Js,
+    environment: &Environment,
+    dispatch: sys::napi_value,
+    handle: u32,
+    notice: Notice,
+) -> Result<()> {
+    let (shared, encoding) = {
+        let mut slots = environment.slots.borrow_mut();
+        let Some(slot) = slots.get(handle) else { return Ok(()) };
+        (std::sync::Arc::clone(slot.pipeline.shared()), slot.encoding)
+    };
+    let call = |kind: u32, more: &[sys::napi_value]| {
+        let mut arguments = vec![js.count(u64::from(handle))?, js.count(u64::from(kind))?];
+        arguments.extend_from_slice(more);
+        let this = js.undefined()?;
+        let mut result = ptr::null_mut();
+        // SAFETY: all values are live in the current scope; no borrow is held that JavaScript could run into.
+        check(unsafe {
+            sys::napi_call_function(
+                js.env(),
+                this,
+                dispatch,
+                arguments.len(),
+                arguments.as_ptr(),
+                &raw mut result,
+            )
+        })
+    };
+    match notice {
+        Notice::Executed { ticket, report } => {
+            shared.taken(report.replies.len());
+            let collects = shared.config.replies == Replies::Collect;
+            let outcome = batch_result(js, &report, collects, encoding)?;
+            call(
+                EXECUTED,
+                &[
+                    js.count(u64::from(ticket))?,
+                    outcome,
+                    maybe_error(js, report.error.as_ref())?,
+                ],
+            )
+        }
+        Notice::Settled { ticket } => call(SETTLED, &[js.count(u64::from(ticket))?]),
+        Notice::Queried { ticket, reply } => {
+            let (value, error) = match &reply {
+                Ok(bytes) => {
+                    shared.taken(bytes.len());
+                    (replies::one(js, bytes, encoding)?, None)
+                }
+                Err(error) => (js.undefined()?, Some(error)),
+            };
+            call(QUERIED, &[js.count(u64::from(ticket))?, value, maybe_error(js, error)?])
+        }
+        Notice::Failed(one) => {
+            shared.taken(one.size());
+            call(FAILED, &[failure(js, &one)?])
+        }
+        Notice::Reconnected { address } => call(RECONNECTED, &[js.text(address.as_bytes())?]),
+        Notice::GivenUp { error, automatic } => {
+            let outcome = match &automatic {
+                Some(automatic) => outcome(js, automatic)?,
+                None => js.undefined()?,
+            };
+            call(GIVEN_UP, &[maybe_error(js, Some(&error))?, outcome])
+        }
+        Notice::Broken(error) => call(BROKEN, &[maybe_error(js, Some(&error))?]),
+    }
+}
+
+/// `{ code, message }`: JavaScript makes the error, in its own class.
+pub(super) fn maybe_error(js: Js, error: Option<&Error>) -> Result<sys::napi_value> {
+    let Some(error) = error else { return js.undefined() };
+    let object = js.object()?;
+    js.set(object, "code", js.text(error.code().as_bytes())?)?;
+    js.set(object, "message", js.text(error.to_string().as_bytes())?)?;
+    Ok(object)
+}
+
+fn batch_result(js: Js, report: &Report, collects: bool, encoding: Encoding) -> Result<sys::napi_value> {
+    let object = outcome(js, &report.outcome)?;
+    if collects {
+        js.set(object, "replies", replies::all(js, &report.replies, encoding)?)?;
+    }
+    Ok(object)
+}
+
+pub(super) fn outcome(js: Js, outcome: &Outcome) -> Result<sys::napi_value> {
+    let object = counts(js, outcome)?;
+    let failures = js.array(outcome.failures.len())?;
+    for (at, one) in outcome.failures.iter().enumerate() {
+        js.set_element(failures, at, failure(js, one)?)?;
+    }
+    js.set(object, "failures", failures)?;
+    Ok(object)
+}
+
+/// An outcome without details.
+pub(super) fn counts(js: Js, outcome: &Outcome) -> Result<sys::napi_value> {
+    let object = js.object()?;
+    js.set(object, "commands", js.count(outcome.commands)?)?;
+    js.set(object, "succeeded", js.count(outcome.succeeded)?)?;
+    js.set(object, "failed", js.count(outcome.failed)?)?;
+    js.set(object, "unknown", js.count(outcome.unknown)?)?;
+    js.set(object, "bytes", js.count(outcome.bytes)?)?;
+    let errors = js.object()?;
+    for (code, count) in &outcome.errors {
+        js.set(errors, code, js.count(*count)?)?;
+    }
+    js.set(object, "errors", errors)?;
+    Ok(object)
+}
+
+/// Adds what only totals have.
+pub(super) fn add_totals(js: Js, object: sys::napi_value, totals: &Totals, elapsed_ms: f64) -> Result<()> {
+    js.set(object, "batches", js.count(totals.batches)?)?;
+    js.set(object, "reconnects", js.count(totals.reconnects)?)?;
+    js.set(object, "resent", js.count(totals.resent)?)?;
+    js.set(object, "elapsedMs", js.number(elapsed_ms)?)
+}
+
+fn failure(js: Js, failure: &Failure) -> Result<sys::napi_value> {
+    let object = js.object()?;
+    js.set(object, "index", js.count(failure.index)?)?;
+    js.set(object, "command", js.text(failure.command.as_bytes())?)?;
+    if let Some(key) = &failure.key {
+        js.set(object, "key", js.buffer(key)?)?;
+    }
+    js.set(object, "code", js.text(failure.code.as_bytes())?)?;
+    js.set(object, "message", js.text(failure.message.as_bytes())?)?;
+    Ok(object)
+}

@@ -1,0 +1,152 @@
+//! The few Node-API calls that values are made with, each checked.
+
+use std::ptr;
+
+use napi::sys;
+
+/// A Node-API call failed; JavaScript is shutting down, or an exception is pending.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed;
+
+pub(super) type Result<T> = std::result::Result<T, Failed>;
+
+/// The environment of the current call. It never outlives that.
+#[derive(Clone, Copy)]
+pub(super) struct Js {
+    env: sys::napi_env,
+}
+
+pub(super) fn check(status: sys::napi_status) -> Result<()> {
+    if status == sys::Status::napi_ok {
+        Ok(())
+    } else {
+        Err(Failed)
+    }
+}
+
+/// Makes one value with the call given.
+macro_rules! made {
+    ($js:expr, $function:ident $(, $argument:expr)*) => {{
+        let mut value = ptr::null_mut();
+        // SAFETY: the environment is that of the current call on its own thread, the pointers are valid for the
+        // call, and `value` is written on success.
+        check(unsafe { sys::$function($js.env $(, $argument)*, &raw mut value) })?;
+        Ok(value)
+    }};
+}
+
+impl Js {
+    /// # Safety
+    /// `env` is the environment of the callback that is running on this thread.
+    pub(super) unsafe fn new(env: sys::napi_env) -> Self {
+        Self { env }
+    }
+
+    pub(super) fn env(self) -> sys::napi_env {
+        self.env
+    }
+
+    pub(super) fn undefined(self) -> Result<sys::napi_value> {
+        made!(self, napi_get_undefined)
+    }
+
+    pub(super) fn null(self) -> Result<sys::napi_value> {
+        made!(self, napi_get_null)
+    }
+
+    pub(super) fn boolean(self, boolean: bool) -> Result<sys::napi_value> {
+        made!(self, napi_get_boolean, boolean)
+    }
+
+    pub(super) fn number(self, number: f64) -> Result<sys::napi_value> {
+        made!(self, napi_create_double, number)
+    }
+
+    /// A count; exact to 2^53.
+    pub(super) fn count(self, count: u64) -> Result<sys::napi_value> {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "no count of commands or bytes comes near 2^53"
+        )]
+        self.number(count as f64)
+    }
+
+    /// An integer: a number where that is exact, else a bigint.
+    pub(super) fn integer(self, integer: i64) -> Result<sys::napi_value> {
+        if integer.unsigned_abs() < 1 << 53 {
+            made!(self, napi_create_int64, integer)
+        } else {
+            made!(self, napi_create_bigint_int64, integer)
+        }
+    }
+
+    pub(super) fn text(self, text: &[u8]) -> Result<sys::napi_value> {
+        made!(
+            self,
+            napi_create_string_utf8,
+            text.as_ptr().cast(),
+            text.len().cast_signed()
+        )
+    }
+
+    /// A Buffer of its own memory.
+    pub(super) fn buffer(self, bytes: &[u8]) -> Result<sys::napi_value> {
+        made!(
+            self,
+            napi_create_buffer_copy,
+            bytes.len(),
+            bytes.as_ptr().cast(),
+            ptr::null_mut()
+        )
+    }
+
+    pub(super) fn object(self) -> Result<sys::napi_value> {
+        made!(self, napi_create_object)
+    }
+
+    pub(super) fn array(self, length: usize) -> Result<sys::napi_value> {
+        made!(self, napi_create_array_with_length, length)
+    }
+
+    /// An `Error` with a code.
+    pub(super) fn error(self, code: &[u8], message: &[u8]) -> Result<sys::napi_value> {
+        let code = self.text(code)?;
+        let message = self.text(message)?;
+        made!(self, napi_create_error, code, message)
+    }
+
+    /// Sets a property of an object made here.
+    pub(super) fn set(self, object: sys::napi_value, name: &str, value: sys::napi_value) -> Result<()> {
+        let name = self.text(name.as_bytes())?;
+        // SAFETY: all three are live values of this environment.
+        check(unsafe { sys::napi_set_property(self.env, object, name, value) })
+    }
+
+    pub(super) fn set_element(self, array: sys::napi_value, at: usize, value: sys::napi_value) -> Result<()> {
+        let at = u32::try_from(at).map_err(|_| Failed)?;
+        // SAFETY: both are live values of this environment.
+        check(unsafe { sys::napi_set_element(self.env, array, at, value) })
+    }
+
+    pub(super) fn element(self, array: sys::napi_value, at: u32) -> Result<sys::napi_value> {
+        made!(self, napi_get_element, array, at)
+    }
+
+    pub(super) fn length(self, array: sys::napi_value) -> Result<u32> {
+        let mut length = 0;
+        // SAFETY: the environment is the current one, and `length` is written on success.
+        check(unsafe { sys::napi_get_array_length(self.env, array, &raw mut length) })?;
+        Ok(length)
+    }
+
+    /// Runs `body` with a scope of its own for the values it makes: none of them may leave it.
+    pub(super) fn scoped<T>(self, body: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut scope = ptr::null_mut();
+        // SAFETY: the environment is the current one; the scope is closed below, whatever `body` returns.
+        check(unsafe { sys::napi_open_handle_scope(self.env, &raw mut scope) })?;
+        let result = body();
+        // SAFETY: opened above, and the innermost one again.
+        check(unsafe { sys::napi_close_handle_scope(self.env, scope) })?;
+        result
+    }
+}

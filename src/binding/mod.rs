@@ -1,0 +1,16 @@
+//! The Node.js addon: the only place that names Node-API, and the only one with `unsafe`.
+//!
+//! JavaScript's arguments come in (`append`), notices go out (`notices`, `convert`). What belongs to one JavaScript
+//! environment, the main thread or a worker, is in its [`Environment`](environment::Environment).
+
+mod append;
+mod argument;
+mod check;
+mod convert;
+mod environment;
+mod js;
+mod notices;
+mod options;
+mod replies;
+mod runtime;
+mod surface;

@@ -1,0 +1,178 @@
+//! Notices on their way to JavaScript: collected from the runtime's thread, handed over in one go.
+//!
+//! One thread-safe function per environment. It keeps the process alive only while JavaScript says that something
+//! is outstanding.
+
+use std::ffi::c_void;
+use std::mem;
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use napi::sys::{self, Status, ThreadsafeFunctionCallMode, ThreadsafeFunctionReleaseMode};
+
+use super::convert::deliver;
+use super::environment::Environment;
+use super::js::{Js, Result, check};
+use crate::loader::{Listener, Notice};
+
+/// Bounded by what the pipelines hold: every notice is for work that their budgets count.
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    notices: Vec<(u32, Notice)>,
+    /// JavaScript was called, and has not come yet.
+    called: bool,
+    function: Option<Function>,
+}
+
+struct Function(sys::napi_threadsafe_function);
+
+// SAFETY: Node-API's thread-safe functions are made to be called from any thread.
+unsafe impl Send for Function {}
+
+/// Tells one pipeline's news.
+pub(super) struct Mailbox {
+    pub(super) handle: u32,
+    pub(super) queue: Arc<Queue>,
+}
+
+impl Listener for Mailbox {
+    fn notify(&self, notice: Notice) {
+        self.queue.push(self.handle, notice);
+    }
+}
+
+impl Queue {
+    /// `dispatch(handle, kind, …)` is called with each notice.
+    ///
+    /// # Errors
+    /// Where Node-API refuses.
+    pub(super) fn new(js: Js, dispatch: sys::napi_value) -> Result<Arc<Self>> {
+        let queue = Arc::new(Self {
+            inner: Mutex::new(Inner {
+                notices: Vec::new(),
+                called: false,
+                function: None,
+            }),
+        });
+        let name = js.text(b"respipe")?;
+        let mut function = ptr::null_mut();
+        // SAFETY: `dispatch` is a live function. The context is a count of the queue's that `forget` gives back when
+        // the function is gone.
+        check(unsafe {
+            sys::napi_create_threadsafe_function(
+                js.env(),
+                dispatch,
+                ptr::null_mut(),
+                name,
+                // The queue calls again only when the last call has come: 1 would do, 0 means no limit.
+                0,
+                1,
+                ptr::null_mut(),
+                None,
+                Arc::into_raw(Arc::clone(&queue)).cast_mut().cast(),
+                Some(hand_over),
+                &raw mut function,
+            )
+        })?;
+        // SAFETY: on the environment's own thread, with the function just made.
+        check(unsafe { sys::napi_unref_threadsafe_function(js.env(), function) })?;
+        queue.lock().function = Some(Function(function));
+        Ok(queue)
+    }
+
+    fn push(&self, handle: u32, notice: Notice) {
+        let mut inner = self.lock();
+        let Inner {
+            notices,
+            called,
+            function: Some(function),
+        } = &mut *inner
+        else {
+            return;
+        };
+        notices.push((handle, notice));
+        if !mem::replace(called, true) {
+            // SAFETY: `close` takes the function away before it is released, under the same lock.
+            let status = unsafe {
+                sys::napi_call_threadsafe_function(function.0, ptr::null_mut(), ThreadsafeFunctionCallMode::nonblocking)
+            };
+            if status == Status::napi_closing {
+                // Node-API has given up our hold on it; it must not be touched again.
+                inner.function = None;
+            }
+        }
+    }
+
+    /// Whether the process lives on for what is outstanding.
+    pub(super) fn keep_alive(&self, js: Js, outstanding: bool) -> Result<()> {
+        let inner = self.lock();
+        let Some(function) = &inner.function else { return Ok(()) };
+        // SAFETY: on the environment's own thread; the function is alive while it is in its place.
+        check(unsafe {
+            if outstanding {
+                sys::napi_ref_threadsafe_function(js.env(), function.0)
+            } else {
+                sys::napi_unref_threadsafe_function(js.env(), function.0)
+            }
+        })
+    }
+
+    /// The environment ends: nothing is handed over any more.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        inner.notices.clear();
+        if let Some(function) = inner.function.take() {
+            // SAFETY: taken out of its place, so that nobody uses it again.
+            unsafe { sys::napi_release_threadsafe_function(function.0, ThreadsafeFunctionReleaseMode::abort) };
+        }
+    }
+
+    fn take(&self) -> Vec<(u32, Notice)> {
+        let mut inner = self.lock();
+        inner.called = false;
+        mem::take(&mut inner.notices)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// On JavaScript's thread: everything that has come is handed over.
+unsafe extern "C" fn hand_over(
+    env: sys::napi_env,
+    dispatch: sys::napi_value,
+    context: *mut c_void,
+    _data: *mut c_void,
+) {
+    if env.is_null() || dispatch.is_null() {
+        // The environment is ending.
+        return;
+    }
+    // SAFETY: the context is a count of the queue's that is never given back: one a queue, one queue an environment.
+    let queue = unsafe { &*context.cast::<Queue>() };
+    // SAFETY: `env` is the environment of this very call.
+    let js = unsafe { Js::new(env) };
+    let Ok(environment) = Environment::of(js) else { return };
+    for (handle, notice) in queue.take() {
+        // A scope each: a load that never lets the event loop go can leave many.
+        let delivered = js.scoped(|| deliver(js, environment, dispatch, handle, notice));
+        if delivered.is_err() {
+            raise(env);
+        }
+    }
+}
+
+/// An exception that came out of JavaScript goes where Node.js sends all that nobody catches.
+fn raise(env: sys::napi_env) {
+    let mut exception = ptr::null_mut();
+    // SAFETY: `env` is the environment of the current call; the exception is live once it is taken.
+    unsafe {
+        if sys::napi_get_and_clear_last_exception(env, &raw mut exception) == Status::napi_ok {
+            sys::napi_fatal_exception(env, exception);
+        }
+    }
+}

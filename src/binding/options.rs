@@ -1,0 +1,154 @@
+//! What `options.js` has read and checked, as the core's configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use napi::bindgen_prelude::Buffer;
+use napi_derive::napi;
+
+use crate::config::{
+    AutoExec, Config, Encoding, Login, Replies, Retry, Secret, Server, Tls, Transaction, Verification, WhenFull,
+};
+
+/// All options of a pipeline, complete; `index.d.ts` describes them.
+#[napi(object, object_to_js = false)]
+pub struct NativeOptions {
+    pub host: String,
+    pub port: u16,
+    pub path: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub db: u32,
+    pub client_name: Option<String>,
+    pub tls: Option<NativeTls>,
+    pub connect_timeout_ms: u32,
+    pub stall_timeout_ms: u32,
+    pub retry: NativeRetry,
+    #[napi(ts_type = "'check' | 'collect'")]
+    pub replies: String,
+    #[napi(ts_type = "'utf8' | 'buffer'")]
+    pub encoding: String,
+    pub transaction: bool,
+    pub auto_exec: Option<NativeAutoExec>,
+    pub max_buffered_bytes: f64,
+    #[napi(ts_type = "'throw' | 'block'")]
+    pub when_full: String,
+    pub max_in_flight_bytes: f64,
+    pub max_failures: u32,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NativeTls {
+    pub ca: Option<Buffer>,
+    pub cert: Option<Buffer>,
+    pub key: Option<Buffer>,
+    pub servername: Option<String>,
+    pub reject_unauthorized: bool,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NativeRetry {
+    pub first_connect: u32,
+    pub attempts: Option<u32>,
+    pub max_elapsed_ms: u32,
+    pub min_delay_ms: u32,
+    pub max_delay_ms: u32,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NativeAutoExec {
+    pub bytes: Option<f64>,
+    pub commands: Option<u32>,
+}
+
+impl From<NativeOptions> for (Config, Encoding) {
+    fn from(options: NativeOptions) -> Self {
+        let max_buffered = bytes(options.max_buffered_bytes);
+        let config = Config {
+            server: match options.path {
+                Some(path) => Server::Unix {
+                    path: PathBuf::from(path),
+                },
+                None => Server::Tcp {
+                    host: options.host,
+                    port: options.port,
+                },
+            },
+            tls: options.tls.map(Tls::from),
+            login: Login {
+                username: options.username,
+                password: options.password.map(Secret::new),
+                db: options.db,
+                client_name: options.client_name,
+            },
+            connect_timeout: milliseconds(options.connect_timeout_ms),
+            stall_timeout: milliseconds(options.stall_timeout_ms),
+            retry: Retry {
+                first_connect: options.retry.first_connect,
+                attempts: options.retry.attempts,
+                max_elapsed: milliseconds(options.retry.max_elapsed_ms),
+                min_delay: milliseconds(options.retry.min_delay_ms),
+                max_delay: milliseconds(options.retry.max_delay_ms),
+            },
+            replies: if options.replies == "collect" {
+                Replies::Collect
+            } else {
+                Replies::Check
+            },
+            transaction: if options.transaction {
+                Transaction::EachBatch
+            } else {
+                Transaction::Off
+            },
+            auto_exec: options.auto_exec.map(|auto| AutoExec {
+                // Half of the ceiling at most: else it would be reached before the threshold.
+                bytes: auto.bytes.map_or(usize::MAX, bytes).min((max_buffered / 2).max(1)),
+                commands: auto.commands.map_or(u64::MAX, u64::from),
+            }),
+            max_buffered,
+            when_full: if options.when_full == "block" {
+                WhenFull::Block
+            } else {
+                WhenFull::Throw
+            },
+            max_in_flight: bytes(options.max_in_flight_bytes),
+            max_failures: options.max_failures as usize,
+        };
+        let encoding = if options.encoding == "buffer" {
+            Encoding::Buffer
+        } else {
+            Encoding::Utf8
+        };
+        (config, encoding)
+    }
+}
+
+impl From<NativeTls> for Tls {
+    fn from(tls: NativeTls) -> Self {
+        Self {
+            ca: tls.ca.map(|ca| ca.to_vec()),
+            cert: tls.cert.map(|cert| cert.to_vec()),
+            key: tls.key.map(|key| Secret::new(key.to_vec())),
+            server_name: tls.servername,
+            verification: if tls.reject_unauthorized {
+                Verification::Full
+            } else {
+                Verification::Off
+            },
+        }
+    }
+}
+
+fn milliseconds(milliseconds: u32) -> Duration {
+    Duration::from_millis(u64::from(milliseconds))
+}
+
+fn bytes(bytes: f64) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an integer from 1 to 2^40"
+    )]
+    let bytes = bytes as usize;
+    bytes
+}

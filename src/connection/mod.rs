@@ -1,0 +1,8 @@
+//! One connection to one server: opened, logged in, served.
+
+pub mod handshake;
+pub mod link;
+pub mod state;
+pub mod stream;
+pub mod task;
+pub mod tls;

@@ -1,0 +1,243 @@
+//! What each reply means to the frame in front.
+
+use super::frame::{Data, Frame};
+use super::open_batch::OpenBatch;
+use super::{Exchange, Violation};
+use crate::outcome::Failure;
+use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
+
+/// Reads the replies of one connection.
+#[derive(Debug)]
+pub(super) struct Reader {
+    scanner: Scanner,
+    /// How much of an expected reply has come: `+OK`, `+QUEUED`, a nonce.
+    matched: usize,
+    /// Where in the collected bytes the reply begins that is half read; `NO_ITEM` where there is none.
+    item: usize,
+}
+
+const NO_ITEM: usize = usize::MAX;
+
+/// Replies to commands that were read in one go.
+pub(super) struct Answers {
+    pub(super) consumed: usize,
+    pub(super) count: u32,
+    pub(super) overheard: Option<Failure>,
+}
+
+/// What came in place of a reply that is known beforehand.
+pub(super) enum Expected {
+    /// Not all of it yet, or something that does not count, such as a push.
+    NotYet(usize),
+    Came(usize),
+    /// An error; its text is with the scanner.
+    Refused(usize),
+}
+
+impl Exchange {
+    /// Nothing is outstanding: only what the server may say unasked is allowed.
+    pub(super) fn unasked(&mut self, input: &[u8]) -> Result<usize, Violation> {
+        let (consumed, done) = self.reader.scan(input)?;
+        match done {
+            None | Some(Kind::Push | Kind::Attribute) => Ok(consumed),
+            Some(Kind::Error) => Err(Violation(format!("the server says: {}", self.reader.error_text()))),
+            Some(_) => Err(Violation(format!("a reply that nothing asked for: {}", excerpt(input)))),
+        }
+    }
+
+    /// Replies to commands of a batch.
+    pub(super) fn data_replies(&mut self, input: &[u8]) -> Result<usize, Violation> {
+        let allowed = self.answerable(input)?;
+        let (Some(Frame::Data(data)), Some(batch)) = (self.frames.front_mut(), self.batches.front_mut()) else {
+            return Ok(0);
+        };
+        let answers = self.reader.answers(input, allowed, data, batch)?;
+        self.overheard.extend(answers.overheard);
+        self.replies += u64::from(answers.count);
+        self.pop_if_answered();
+        Ok(answers.consumed)
+    }
+
+    /// The end of a batch.
+    pub(super) fn fence_reply(&mut self, input: &[u8]) -> Result<usize, Violation> {
+        let Some(Frame::Fence(fence)) = self.frames.front() else {
+            return Ok(0);
+        };
+        match self.reader.expect(input, fence.reply())? {
+            Expected::NotYet(consumed) => Ok(consumed),
+            Expected::Came(_) if self.sent == 0 => Err(self.too_early(input)),
+            Expected::Came(consumed) => {
+                self.pop_answered();
+                self.replies += 1;
+                self.finish(None);
+                Ok(consumed)
+            }
+            Expected::Refused(_) => Err(Violation(format!(
+                "the fence was answered by an error: {}",
+                self.reader.error_text()
+            ))),
+        }
+    }
+
+    /// How many commands of the data in front may be answered now: those that were written.
+    pub(super) fn answerable(&mut self, input: &[u8]) -> Result<u32, Violation> {
+        let Some(Frame::Data(data)) = self.frames.front_mut() else {
+            return Ok(0);
+        };
+        if self.sent > 0 {
+            return Ok(data.unanswered());
+        }
+        let written = data.commands_within(self.offset) - data.answered;
+        if written == 0 && self.reader.at_boundary() && !matches!(input[0], b'>' | b'|') {
+            return Err(self.too_early(input));
+        }
+        Ok(written)
+    }
+
+    /// A reply to what was not written yet: or the server's last words.
+    pub(super) fn too_early(&self, input: &[u8]) -> Violation {
+        match input[0] {
+            b'-' => Violation(format!("the server says: {}", excerpt(&input[1..]))),
+            _ => Violation(format!("a reply to what was not written yet: {}", excerpt(input))),
+        }
+    }
+
+    pub(super) fn pop_if_answered(&mut self) {
+        if let Some(Frame::Data(data)) = self.frames.front()
+            && data.unanswered() == 0
+            && let Some(Frame::Data(data)) = self.pop_answered()
+        {
+            self.release(data);
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Self {
+            scanner: Scanner::new(),
+            matched: 0,
+            item: NO_ITEM,
+        }
+    }
+
+    /// Nothing is half read.
+    pub(super) fn at_boundary(&self) -> bool {
+        self.matched == 0 && self.scanner.at_boundary()
+    }
+
+    /// Drops the beginning of a reply that will never be whole.
+    pub(super) fn drop_half(&self, replies: &mut Vec<u8>) {
+        replies.truncate(self.item);
+    }
+
+    /// Of the next reply, an array, only the header is read; its elements then are replies of their own.
+    pub(super) fn open_array(&mut self) {
+        self.scanner.open_array();
+    }
+
+    /// Counts replies to the commands of `data`, at most `allowed`: plain ones at once, then at most one other.
+    pub(super) fn answers(
+        &mut self,
+        input: &[u8],
+        allowed: u32,
+        data: &mut Data,
+        batch: &mut OpenBatch,
+    ) -> Result<Answers, Violation> {
+        let mut answers = Answers {
+            consumed: 0,
+            count: 0,
+            overheard: None,
+        };
+        if self.scanner.at_boundary() {
+            let (consumed, count) = self.scanner.count_plain(input, u64::from(allowed));
+            batch.collect(&input[..consumed]);
+            batch.outcome.succeeded += count;
+            answers.consumed = consumed;
+            answers.count = u32::try_from(count).unwrap_or(allowed);
+            data.answered += answers.count;
+            if consumed == input.len() || answers.count == allowed {
+                return Ok(answers);
+            }
+            self.item = batch.replies.len();
+        }
+        let rest = &input[answers.consumed..];
+        let (consumed, done) = self.scan(rest)?;
+        batch.collect(&rest[..consumed]);
+        answers.consumed += consumed;
+        let item = if done.is_some() {
+            std::mem::replace(&mut self.item, NO_ITEM)
+        } else {
+            self.item
+        };
+        match done {
+            None => return Ok(answers),
+            Some(Kind::Push | Kind::Attribute) => {
+                batch.replies.truncate(item);
+                return Ok(answers);
+            }
+            Some(Kind::Error) => {
+                let (code, message) = self.refusal()?;
+                answers.overheard = batch.refused(data, &code, &message);
+            }
+            Some(Kind::Value | Kind::Null | Kind::Header(_)) => batch.outcome.succeeded += 1,
+        }
+        data.answered += 1;
+        answers.count += 1;
+        Ok(answers)
+    }
+
+    /// Awaits a reply whose bytes are known.
+    pub(super) fn expect(&mut self, input: &[u8], expected: &[u8]) -> Result<Expected, Violation> {
+        if self.matched == 0 && (!self.scanner.at_boundary() || matches!(input[0], b'-' | b'!' | b'>' | b'|')) {
+            let (consumed, done) = self.scan(input)?;
+            return match done {
+                Some(Kind::Error) => Ok(Expected::Refused(consumed)),
+                None | Some(Kind::Push | Kind::Attribute) => Ok(Expected::NotYet(consumed)),
+                Some(_) => Err(unexpected(input, expected)),
+            };
+        }
+        let rest = &expected[self.matched..];
+        let step = rest.len().min(input.len());
+        if rest[..step] != input[..step] {
+            return Err(unexpected(input, expected));
+        }
+        self.matched += step;
+        if self.matched < expected.len() {
+            return Ok(Expected::NotYet(step));
+        }
+        self.matched = 0;
+        Ok(Expected::Came(step))
+    }
+
+    pub(super) fn scan(&mut self, input: &[u8]) -> Result<(usize, Option<Kind>), Violation> {
+        match self.scanner.next(input) {
+            Ok(step) => Ok((step.consumed, step.done)),
+            Err(malformed) => Err(Violation(match peer_hint(input) {
+                Some(hint) => format!("{malformed}: {} ({hint})", excerpt(input)),
+                None => format!("{malformed}: {}", excerpt(input)),
+            })),
+        }
+    }
+
+    /// Code and text of the error that was read, as the reply to a command.
+    ///
+    /// # Errors
+    /// Where it is no reply, but the server's complaint about the protocol: it then closes the connection.
+    pub(super) fn refusal(&self) -> Result<(String, String), Violation> {
+        let message = self.error_text();
+        if message.starts_with("ERR Protocol error") {
+            return Err(Violation(format!("the server says: {message}")));
+        }
+        let code = message.split(' ').next().unwrap_or_default().chars().take(64).collect();
+        Ok((code, message))
+    }
+
+    pub(super) fn error_text(&self) -> String {
+        printable(self.scanner.error_line())
+    }
+}
+
+fn unexpected(input: &[u8], expected: &[u8]) -> Violation {
+    Violation(format!("expected {}, got {}", excerpt(expected), excerpt(input)))
+}

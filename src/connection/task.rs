@@ -1,0 +1,191 @@
+//! Owns the socket while it is up: always reads while it writes, and watches that something moves.
+//!
+//! Bytes go between the socket and the [`Exchange`]; new work and results go through the [`Driver`].
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::state::{Exchange, Violation};
+
+/// The loader, as the task sees it.
+pub trait Driver {
+    fn exchange(&mut self) -> &mut Exchange;
+    /// Takes on new work, where there is any.
+    fn refill(&mut self) -> Flow;
+    /// Passes on what the last bytes have settled.
+    fn settle(&mut self);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    GoOn,
+    Stop,
+}
+
+/// Why a connection is of no more use.
+#[derive(Debug)]
+pub enum Ended {
+    /// The driver said stop.
+    Stopped,
+    /// It ended, by whichever side.
+    Lost(String),
+    /// Work was outstanding, and nothing moved for too long.
+    Stalled,
+    Violated(Violation),
+}
+
+/// Replies are small; 128 KiB take in those to several MiB of commands.
+const READ_BYTES: usize = 128 * 1024;
+
+/// Slices and bytes offered to one write. More than 64 KiB at once did not load faster.
+const WRITE_SLICES: usize = 16;
+
+/// Reads before it is the writer's turn, so that neither starves.
+const READS_IN_A_ROW: usize = 4;
+
+/// How long the peer's last words are waited for when writing has failed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Serves until the connection ends; returns when something moved last, and why it ended.
+pub async fn serve<S>(stream: &mut S, driver: &mut impl Driver, wake: &Notify, stall: Duration) -> (Instant, Ended)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; READ_BYTES];
+    let mut moved_at = Instant::now();
+    let mut watchdog = pin!(sleep(stall));
+    loop {
+        let was_idle = driver.exchange().is_idle();
+        if driver.refill() == Flow::Stop {
+            return (moved_at, Ended::Stopped);
+        }
+        let idle = driver.exchange().is_idle();
+        if was_idle && !idle {
+            moved_at = Instant::now();
+        }
+        let replies = driver.exchange().replies();
+        tokio::select! {
+            biased;
+            moved = poll_fn(|cx| poll_io(Pin::new(stream), driver.exchange(), &mut buffer, cx)) => {
+                let ended = match moved {
+                    Ok(Moved { written }) => {
+                        // A reply that is only half there is no progress: else one byte a minute would do.
+                        if written > 0 || driver.exchange().replies() > replies {
+                            moved_at = Instant::now();
+                        }
+                        None
+                    }
+                    Err(Failed::Read(reason)) => Some(Ended::Lost(reason)),
+                    Err(Failed::Violated(violation)) => Some(Ended::Violated(violation)),
+                    Err(Failed::Write(reason)) => Some(last_words(stream, driver.exchange(), &mut buffer, reason).await),
+                };
+                if let Some(ended) = ended {
+                    return (moved_at, ended);
+                }
+                driver.settle();
+            }
+            () = wake.notified() => {}
+            () = &mut watchdog, if !idle => {
+                if moved_at.elapsed() >= stall {
+                    return (moved_at, Ended::Stalled);
+                }
+                watchdog.as_mut().reset(moved_at + stall);
+            }
+        }
+    }
+}
+
+struct Moved {
+    written: usize,
+}
+
+enum Failed {
+    Read(String),
+    Write(String),
+    Violated(Violation),
+}
+
+/// Reads and writes what is possible now. Ready as soon as anything moved.
+fn poll_io<S>(
+    mut stream: Pin<&mut S>,
+    exchange: &mut Exchange,
+    buffer: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<Result<Moved, Failed>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut moved = false;
+    for _ in 0..READS_IN_A_ROW {
+        let mut read = ReadBuf::new(buffer);
+        match stream.as_mut().poll_read(cx, &mut read) {
+            Poll::Pending => break,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Read(error.to_string()))),
+            Poll::Ready(Ok(())) if read.filled().is_empty() => {
+                return Poll::Ready(Err(Failed::Read("the server closed it".to_owned())));
+            }
+            Poll::Ready(Ok(())) => {
+                moved = true;
+                if let Err(violation) = exchange.received(read.filled()) {
+                    return Poll::Ready(Err(Failed::Violated(violation)));
+                }
+            }
+        }
+    }
+    let written = match poll_write(stream, exchange, cx) {
+        Poll::Ready(Ok(written)) => written,
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Write(error.to_string()))),
+        Poll::Pending => 0,
+    };
+    if moved || written > 0 {
+        Poll::Ready(Ok(Moved { written }))
+    } else {
+        Poll::Pending
+    }
+}
+
+/// Pending where nothing may or can be written.
+fn poll_write<S>(mut stream: Pin<&mut S>, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+    let filled = exchange.writable(&mut slices);
+    if filled == 0 {
+        // What TLS still holds back must go out all the same.
+        return stream.poll_flush(cx).map_ok(|()| 0);
+    }
+    let written = ready!(stream.as_mut().poll_write_vectored(cx, &slices[..filled]))?;
+    if written == 0 {
+        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+    exchange.wrote(written);
+    // Not awaited: where it is pending, the next turn goes on with it.
+    if let Poll::Ready(Err(error)) = stream.poll_flush(cx) {
+        return Poll::Ready(Err(error));
+    }
+    Poll::Ready(Ok(written))
+}
+
+/// Writing has failed. Replies and the reason may still be on their way: reads to the end.
+async fn last_words<S>(stream: &mut S, exchange: &mut Exchange, buffer: &mut [u8], reason: String) -> Ended
+where
+    S: AsyncRead + Unpin,
+{
+    let reading = async {
+        while let Ok(bytes @ 1..) = stream.read(buffer).await {
+            if let Err(violation) = exchange.received(&buffer[..bytes]) {
+                return Ended::Violated(violation);
+            }
+        }
+        Ended::Lost(reason.clone())
+    };
+    timeout(LAST_WORDS, reading).await.unwrap_or(Ended::Lost(reason))
+}

@@ -1,0 +1,30 @@
+//! respipe loads data into Redis and Valkey as fast as the server takes it, and says truthfully what arrived.
+//!
+//! The walk of the data, which is also the order of the modules:
+//!
+//! ```text
+//!   binding      JavaScript's arguments come in; promises are settled            (feature `napi`)
+//!   pipeline     the open batch, its ceiling, automatic execution                (JavaScript's thread ends here)
+//!   resp         request: the only producer of RESP; reply: the only consumer
+//!   batch        sealed bytes, and how many commands they are
+//!   loader       one task a pipeline: connects, retries, gives up, reports
+//!   connection   opened, logged in, served; `state` is a pure machine
+//!   outcome      what became of the commands
+//! ```
+//!
+//! Down once, up once: between the append and the outcome nothing runs on the JavaScript thread.
+
+pub mod batch;
+pub mod command;
+pub mod config;
+pub mod connection;
+pub mod error;
+pub mod loader;
+pub mod outcome;
+pub mod pipeline;
+pub mod resp;
+pub mod retry;
+
+#[cfg(all(feature = "napi", not(test)))]
+#[expect(unsafe_code, reason = "Node-API is a C interface; each block says why it is sound")]
+mod binding;

@@ -1,0 +1,240 @@
+//! One pipeline's work: takes batches from the JavaScript thread, sees them through, tells the outcome.
+//!
+//! [`Shared`] is what both threads hold; [`run`] is the task on the runtime.
+
+mod budget;
+mod query;
+mod work;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+
+use self::budget::Budget;
+pub use self::budget::Hopeless;
+pub use self::query::Looker;
+pub use self::work::run;
+use crate::batch::{Batch, Pool};
+use crate::config::Config;
+use crate::connection::state::Listening;
+use crate::error::Error;
+use crate::outcome::{Failure, Outcome};
+
+/// Told what happened; called on the runtime's thread, must not block.
+pub trait Listener: Send + Sync + 'static {
+    fn notify(&self, notice: Notice);
+}
+
+/// What JavaScript has to hear.
+#[derive(Debug)]
+pub enum Notice {
+    /// An explicit `exec()` is over.
+    Executed { ticket: u32, report: Box<Report> },
+    /// What `drain` or `idle` waited for has come.
+    Settled { ticket: u32 },
+    /// A query was answered: one reply in RESP.
+    Queried { ticket: u32, reply: Result<Vec<u8>, Error> },
+    /// A command was refused, and somebody listens.
+    Failed(Failure),
+    /// Another connection has taken over.
+    Reconnected { address: String },
+    /// Work was given up. `automatic`: some of it has no `exec()` yet that would tell.
+    GivenUp {
+        error: Error,
+        automatic: Option<Box<Outcome>>,
+    },
+    /// The task itself broke down.
+    Broken(Error),
+}
+
+/// What an explicit `exec()` reports.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub outcome: Outcome,
+    /// With `collect`: a reply in RESP for each command.
+    pub replies: Vec<u8>,
+    pub error: Option<Error>,
+}
+
+/// Totals since the start.
+#[derive(Debug, Clone, Default)]
+pub struct Totals {
+    pub outcome: Outcome,
+    pub batches: u64,
+    pub reconnects: u64,
+    pub resent: u64,
+}
+
+pub struct Shared {
+    pub config: Config,
+    pub(crate) budget: Budget,
+    pub(crate) pool: Arc<Pool>,
+    inbox: Mutex<VecDeque<Work>>,
+    /// Something is in the inbox, or the work is to stop.
+    wake: Notify,
+    stop: watch::Sender<Option<Error>>,
+    totals: Mutex<Totals>,
+    /// What unfinished batches know by now.
+    live: Live,
+    started: Instant,
+    listener: Arc<dyn Listener>,
+}
+
+/// A look at the work that is under way.
+#[derive(Debug, Default)]
+struct Live {
+    succeeded: AtomicU64,
+    failed: AtomicU64,
+    unknown: AtomicU64,
+    in_flight: AtomicUsize,
+    connected: AtomicBool,
+    listening: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Work {
+    Batch(Batch),
+    /// Report on everything since the last report.
+    Report(u32),
+}
+
+/// A look at a pipeline.
+#[derive(Debug)]
+pub struct Stats {
+    pub totals: Totals,
+    pub elapsed_ms: f64,
+    /// Executed, and not yet written.
+    pub queued_bytes: usize,
+    pub in_flight_bytes: usize,
+    pub connected: bool,
+}
+
+impl Shared {
+    pub fn new(config: Config, listener: Arc<dyn Listener>) -> Self {
+        Self {
+            budget: Budget::new(config.max_buffered),
+            pool: Arc::new(Pool::for_window(config.max_in_flight)),
+            config,
+            inbox: Mutex::default(),
+            wake: Notify::new(),
+            stop: watch::Sender::new(None),
+            totals: Mutex::default(),
+            live: Live::default(),
+            started: Instant::now(),
+            listener,
+        }
+    }
+
+    /// Hands over a batch, which may be empty, and with a ticket asks for a report.
+    pub(crate) fn execute(&self, batch: Batch, ticket: Option<u32>) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if batch.commands > 0 {
+                self.budget.execute(batch.bytes);
+                inbox.push_back(Work::Batch(batch));
+            }
+            inbox.extend(ticket.map(Work::Report));
+        }
+        self.wake.notify_one();
+    }
+
+    /// Ends the work: what is outstanding is given up with this error.
+    pub fn stop(&self, error: Error) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert(error);
+            first
+        });
+        self.budget.give_up();
+        self.wake.notify_one();
+    }
+
+    /// Bytes executed and not yet answered are above an eighth of the ceiling.
+    pub fn needs_drain(&self) -> bool {
+        self.budget.needs_drain()
+    }
+
+    /// Reports under `ticket` once they are below a sixteenth.
+    pub fn drain(&self, ticket: u32) {
+        if !self.budget.wait_for_drain(ticket) {
+            self.listener.notify(Notice::Settled { ticket });
+        }
+    }
+
+    /// Reports under `ticket` once everything executed is over.
+    pub fn idle(&self, ticket: u32) {
+        if !self.budget.wait_for_idle(ticket) {
+            self.listener.notify(Notice::Settled { ticket });
+        }
+    }
+
+    /// The task has broken down.
+    pub fn broken(&self, reason: &str) {
+        self.budget.give_up();
+        self.listener.notify(Notice::Broken(Error::Internal(reason.to_owned())));
+    }
+
+    /// JavaScript took replies or failures of that size.
+    pub fn taken(&self, bytes: usize) {
+        self.budget.take(bytes);
+    }
+
+    /// Whether each failure is told at once.
+    pub fn listen(&self, listening: Listening) {
+        self.live.listening.store(listening == Listening::Yes, Relaxed);
+    }
+
+    pub fn stats(&self) -> Stats {
+        let mut totals = lock(&self.totals).clone();
+        let (succeeded, failed) = (self.live.succeeded.load(Relaxed), self.live.failed.load(Relaxed));
+        totals.outcome.succeeded += succeeded;
+        totals.outcome.failed += failed;
+        totals.outcome.unknown += self.live.unknown.load(Relaxed);
+        let in_flight_bytes = self.live.in_flight.load(Relaxed);
+        Stats {
+            totals,
+            elapsed_ms: self.started.elapsed().as_secs_f64() * 1000.0,
+            queued_bytes: self.budget.executed().saturating_sub(in_flight_bytes),
+            in_flight_bytes,
+            connected: self.live.connected.load(Relaxed),
+        }
+    }
+
+    fn listening(&self) -> Listening {
+        if self.live.listening.load(Relaxed) {
+            Listening::Yes
+        } else {
+            Listening::No
+        }
+    }
+
+    fn stopped(&self) -> Option<Error> {
+        self.stop.borrow().clone()
+    }
+
+    /// Ends when the pipeline is stopped.
+    async fn stop_signal(&self) -> Error {
+        let mut stop = self.stop.subscribe();
+        match stop.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or(Error::Closed),
+            // The sender lives as long as `self`.
+            Err(_) => Error::Closed,
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,6 @@
+//! The wire format, both ways: the only producer and the only consumer of RESP.
+
+pub mod reply;
+pub mod request;
+pub mod value;
+pub mod walk;
