@@ -33,7 +33,7 @@ export declare function execute(handle: number, ticket?: number | undefined | nu
 /** Nothing can be appended while JavaScript spells out an argument, which may run code of the user's. */
 export declare function expanding(handle: number, begins: boolean): void
 
-/** Dispatches under `ticket` once everything executed is over. */
+/** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
 
 /** Whether the process lives on for what is outstanding in this environment. */

@@ -4,8 +4,7 @@
 const { version } = require('./package.json')
 
 const usage = `respipe ${version} loads data into Redis and Valkey from Node.js. It is used from a script,
-through bulkPipeline() and its load() and importFile(): the README shows complete ones. The command line
-knows --version and --help only.
+through bulkPipeline(): see the README. The command line knows --version and --help only.
 `
 
 switch (process.argv[2]) {

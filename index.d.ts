@@ -4,7 +4,10 @@ import type { Commands } from './commands.js'
 
 export type { Commands }
 
-/** One command argument. Strings go as UTF-8, numbers and bigints as JavaScript prints them, byte arrays as they are (copied). */
+/**
+ * One command argument. Strings go as UTF-8, numbers and bigints as JavaScript prints them, byte arrays as they are (copied).
+ * Refused with `RESPIPE_INVALID_ARGUMENT`: NaN, the infinities (but for scores), half a surrogate pair, and whatever is none of these types.
+ */
 export type Argument = string | number | bigint | Uint8Array
 /**
  * In place of a flat list of pairs (`hset`, `mset`, `xadd` …): an object (any interface whose fields fit), a Map, or an array in wire order,
@@ -13,16 +16,38 @@ export type Argument = string | number | bigint | Uint8Array
 export type Fields<T extends object = object> =
   { [K in keyof T]: Argument | null | undefined } | Map<Argument, Argument | null | undefined> | Argument[]
 
+/**
+ * What is wrong throws `RESPIPE_INVALID_OPTION`, an unknown name included; what is not there yet in this version throws `RESPIPE_UNSUPPORTED`.
+ * An option that is `undefined` counts as not given.
+ */
 export interface BulkPipelineOptions {
-  /** `redis://` `rediss://` `valkey://` `valkeys://` `unix:///path?db=0`, with `user:password@` and `/db`. */
+  /**
+   * `redis://` `rediss://` `valkey://` `valkeys://` `unix:///path?db=0`, with `user:password@` and `/db`.
+   * What stands in it is percent-decoded; an option given beside it wins over its part.
+   */
   url?: string
-  host?: string // '127.0.0.1'
-  port?: number // 6379
-  path?: string // unix socket; wins over host and port
+  /**
+   * A name or an IP address.
+   * @default '127.0.0.1'
+   */
+  host?: string
+  /** @default 6379 */
+  port?: number
+  /** Of a unix socket; wins over `host` and `port`. Not with `tls`. */
+  path?: string
+  /** Needs a `password`. */
   username?: string
+  /** Shown by no error and no `inspect`. */
   password?: string
-  db?: number // 0
+  /** @default 0 */
+  db?: number
+  /** For CLIENT SETNAME: printable ASCII without blanks. */
   clientName?: string
+  /**
+   * TLS 1.2 or 1.3. `true`: with the authorities that the system trusts. Certificates and keys are PEM texts.
+   * `rejectUnauthorized: false` takes any certificate, and warns of it once.
+   * @default false, true with `rediss://` and `valkeys://`
+   */
   tls?:
     | boolean
     | {
@@ -32,70 +57,122 @@ export interface BulkPipelineOptions {
         servername?: string
         rejectUnauthorized?: boolean
       }
-  /** The server is a cluster: commands are routed by slot. `nodes`: more members to start from. */
+  /**
+   * The server is a cluster: commands are routed by slot. `nodes`: more members to start from.
+   * Not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default false
+   */
   cluster?: boolean | { nodes?: string[] }
-  /** The master is looked up under `name`, and followed when it moves. */
+  /** The master is looked up under `name`, and followed when it moves. Not in this version: `RESPIPE_UNSUPPORTED`. */
   sentinel?: { name: string; nodes: string[]; username?: string; password?: string }
-  /** Sockets to each server. Commands of one key always take the same one, so their order stays. Default 1. */
+  /**
+   * Sockets to each server. Commands of one key always take the same one, so their order stays.
+   * Above 1 not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default 1
+   */
   connections?: number
 
   /**
    * What becomes of the server's replies. They never reach JavaScript one by one.
    * - `'check'` (default): read and counted natively; error replies are kept, with their command.
    * - `'collect'`: also returned by `exec()`, in order.
-   * - `'off'`: the server is told to send none (`CLIENT REPLY OFF`).
+   * - `'off'`: the server is told to send none (`CLIENT REPLY OFF`). Not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default 'check'
    */
   replies?: 'check' | 'collect' | 'off'
-  /** How bulk strings come back from `collect` and `query`. Default 'utf8'. Replies have their RESP2 shapes; integers are numbers where safe, else bigints. */
+  /**
+   * How bulk strings come back from `collect` and `query`. Replies have their RESP2 shapes; integers are numbers where safe, else bigints.
+   * Bytes that are no UTF-8 become U+FFFD in `'utf8'`; a bulk string too long for a string of JavaScript (512 MiB) comes as an `Error`.
+   * @default 'utf8'
+   */
   encoding?: 'utf8' | 'buffer'
-  /** Change to a fresh connection after this many batches, losing nothing. 0 (default): never. */
+  /**
+   * Change to a fresh connection after this many batches, losing nothing. 0: never. Above 0 not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default 0
+   */
   reconnectEvery?: number
-  /** Wrap the commands of each `exec()` in MULTI … EXEC. */
+  /**
+   * Wrap the commands of each `exec()` in MULTI … EXEC. Not with `autoExec`.
+   * @default false
+   */
   transaction?: boolean
   /**
    * Execute by itself at these thresholds (`true`: 64 KiB). Off by default: nothing is written before `exec()`.
    * An explicit `exec()` then reports on everything since the previous explicit one, `index` and `replies` included, and waits for it.
    * Automatic batches count for `reconnectEvery`. Not with `transaction` or `checkpoint` (there a batch is a unit that you choose).
+   * `bytes` is at most half of `maxBufferedBytes`, also where it is not given. `ms` counts from the first command of a batch, and keeps the
+   * process alive until then.
+   * @default false
    */
   autoExec?: boolean | { bytes?: number; commands?: number; ms?: number }
 
-  /** Ceiling for bytes appended and not yet answered. Default 64 MiB. */
+  /**
+   * Ceiling for bytes appended and not yet answered. Each batch under way counts 512 bytes more.
+   * @default 67_108_864 (64 MiB)
+   */
   maxBufferedBytes?: number
   /**
    * At the ceiling an append throws `RESPIPE_BUFFER_FULL` (default), or blocks the calling thread until there is room again.
    * It throws all the same where waiting cannot help: nothing executed yet, the connection given up, or only replies and failures
    * that JavaScript has not taken yet fill it (they count too).
+   * @default 'throw'
    */
   whenFull?: 'throw' | 'block'
-  /** Written and not yet answered, per connection: what can be in doubt after a fault. Default 1 MiB, never above `maxBufferedBytes`. */
+  /**
+   * Bytes written and not yet answered, per connection: what can be in doubt after a fault. Never above `maxBufferedBytes`.
+   * A command that is larger goes alone.
+   * @default 1_048_576 (1 MiB), or `maxBufferedBytes` where that is less
+   */
   maxInFlightBytes?: number
   /**
    * Which commands in doubt are sent again after a lost connection; the others are reported as `unknown`. Default 'idempotent': those whose
    * repetition leaves the same state, unless another command in doubt that is not such shares a key with them. A transaction is repeated whole or not.
+   * Any other value is not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default 'idempotent'
    */
   resend?: 'idempotent' | 'all' | 'none'
   /**
    * Exactly once: every batch is a transaction that also stores its run, number (and row) under this key; batches end at row boundaries.
    * Not with `cluster`, `connections` above 1, or `replies: 'off'`. Another run's value is never taken for this one's: only `resume` continues it.
+   * Not in this version: `RESPIPE_UNSUPPORTED`.
    */
   checkpoint?: string
   /**
    * Repeats of a connection, or of work the server refuses for now (LOADING, OOM, BUSY, READONLY, TRYAGAIN, CLUSTERDOWN …), with jittered backoff.
    * The very first connection is tried `firstConnect` times more (3). Afterwards: `attempts` (default: no limit) within `maxElapsedMs` (600_000)
-   * without progress. `attempts: 0`: no repeats at all. Delays: 50 to 2_000 ms.
+   * without progress. `attempts: 0`: no repeats at all. Delays: 50 to 2_000 ms, doubled from one to the next.
+   * @default { firstConnect: 3, attempts: Infinity, maxElapsedMs: 600_000, minDelayMs: 50, maxDelayMs: 2_000 }
    */
   retry?: { firstConnect?: number; attempts?: number; maxElapsedMs?: number; minDelayMs?: number; maxDelayMs?: number }
-  connectTimeoutMs?: number // 10_000: TCP, TLS and login together
-  /** Work outstanding, and for this long neither a reply completed nor a byte accepted: the connection is given up. Default 30_000. */
+  /**
+   * Milliseconds for TCP, TLS and login together.
+   * @default 10_000
+   */
+  connectTimeoutMs?: number
+  /**
+   * Milliseconds. Work outstanding, and for this long neither a reply completed nor a byte accepted: the connection is given up.
+   * @default 30_000
+   */
   stallTimeoutMs?: number
-  /** `sync` and `close` also wait until this many replicas hold the data (WAIT). */
+  /** `sync` and `close` also wait until this many replicas hold the data (WAIT). Not in this version: `RESPIPE_UNSUPPORTED`. */
   waitReplicas?: { count: number; timeoutMs: number }
-  /** A null or undefined field of an object, Map or row: refuse it (default), leave the field out, or send an empty string. */
+  /**
+   * A null or undefined field of an object, Map or row: refuse it, leave the field out, or send an empty string.
+   * An argument of its own (`set(key, null)`) is always refused.
+   * @default 'throw'
+   */
   onNull?: 'throw' | 'skip' | 'empty'
-  /** How many failures keep their details; all are counted. Default 100. */
+  /**
+   * How many failures keep their details, in each outcome; all are counted.
+   * @default 100
+   */
   maxFailures?: number
-  /** At most this much, to spare a server that others use. Default: no limit. */
+  /**
+   * At most this much, to spare a server that others use. Not in this version: `RESPIPE_UNSUPPORTED`.
+   * @default no limit
+   */
   throttle?: { commandsPerSecond?: number; bytesPerSecond?: number }
+  /** Ends the pipeline as `destroy()` does, but with `RESPIPE_ABORTED`. */
   signal?: AbortSignal
 }
 
@@ -105,9 +182,13 @@ export interface CommandFailure {
   index: number
   /** Row number from 0, where the command came from `load`, `writable` or `importFile`. */
   row?: number
-  command: string // 'HSET'
+  /** Its name in upper case: `'HSET'`. */
+  command: string
+  /** Its first key, byte for byte; missing where it has none, or where respipe does not know the command. */
   key?: Buffer
-  code: string // first word of the error reply: 'WRONGTYPE', 'OOM', 'ERR' …
+  /** First word of the error reply: `'WRONGTYPE'`, `'OOM'`, `'ERR'` …; a `RESPIPE_` code for what was never written. */
+  code: string
+  /** The whole error reply, at most 1 KiB of it, its control characters escaped. */
   message: string
 }
 
@@ -119,39 +200,50 @@ export interface CommandFailure {
 export interface Outcome {
   commands: number
   succeeded: number
+  /** Certainly not done. */
   failed: number
   /** Executed or not, one cannot tell: no reply was asked for, or the connection was lost before it came. */
   unknown: number
+  /** Of the commands, as they go over the wire. */
   bytes: number
-  /** Failures by code. */
+  /** Failures by code. Beyond 128 different codes they are counted together as `OTHER`. */
   errors: Record<string, number>
   /** The first `maxFailures` of them. */
   failures: CommandFailure[]
 }
+/** A reply in the shape of RESP2. An error is an `Error` with the `code` that is its first word. */
 export type Reply = string | number | bigint | null | Buffer | Error | Reply[]
 export interface BatchResult extends Outcome {
   /** With `replies: 'collect'`: one for each command, an `Error` where it failed. */
   replies?: Reply[]
 }
+/** What became of everything since the start. */
 export interface Summary extends Outcome {
+  /** Those with commands in them, automatic ones included. */
   batches: number
+  /** Connections that took over from another. */
   reconnects: number
   /** Commands sent a second time after a lost connection. */
   resent: number
+  /** Since the pipeline was made. */
   elapsedMs: number
   /** With `replies: 'off'`: error replies the server counted meanwhile, of all its clients (`total_error_replies`); null if it would not say. */
   serverErrorReplies?: number | null
 }
+/** A look at a pipeline: what is known at this moment. `commands` are those of which the outcome is known by now. */
 export interface Stats extends Omit<Summary, 'failures' | 'serverErrorReplies'> {
-  /** Appended, and not yet written. */
+  /** Appended, executed or not, and not yet written. */
   bufferedBytes: number
   /** Written, and not yet answered. */
   inFlightBytes: number
+  /** For writing; `query` has a connection of its own. */
   connected: boolean
 }
+/** For `load`, `writable` and `importFile`, which are not in this version. */
 export interface LoadOptions {
   onProgress?: (progress: Stats & { rows: number; bytesRead?: number; bytesTotal?: number }) => void
-  progressIntervalMs?: number // 250
+  /** @default 250 */
+  progressIntervalMs?: number
   onFailure?: (failure: CommandFailure) => void
   /** Give up (`RESPIPE_TOO_MANY_FAILURES`) once this many commands have failed. Default Infinity. */
   maxFailed?: number
@@ -169,7 +261,12 @@ export type Mapper<T> = string | string[] | Template | ((row: T, bulk: BulkPipel
 
 /**
  * Commands go in through its methods, which return it again; what became of them comes out of `exec()`, `sync()` and `close()`.
- * Made by `bulkPipeline`. Belongs to the thread that made it.
+ * Made by `bulkPipeline`. Belongs to the thread that made it. It connects with the first work, and not before.
+ *
+ * A command that cannot be appended throws, and leaves no trace: `RESPIPE_INVALID_ARGUMENT`, `RESPIPE_FORBIDDEN_COMMAND` (it would upset the
+ * accounting of replies: SUBSCRIBE, BLPOP, MULTI, SELECT …), `RESPIPE_BUFFER_FULL`, `RESPIPE_CLOSED`, `RESPIPE_ABORTED`.
+ *
+ * The process lives on while anything is outstanding, and not for what is merely appended or connected.
  */
 export interface BulkPipeline extends Commands, AsyncDisposable {
   /** Any command by name, modules' included. */
@@ -180,10 +277,15 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
    * (`retry` used up, login refused, aborted …), with what was known in `outcome`; batches queued behind it reject with the same cause, and the
    * next `exec()` starts afresh. The promise notes whether anyone handles it (a subclass: `then` is seen): an unhandled rejection never ends the
    * process, and the first one (an automatic batch's too) is thrown once by the next `exec`, `drain`, `sync` or `close`; a handled one never comes back.
-   * Methods that return promises never throw synchronously.
+   * Where nobody handles that promise either, it is the next one's again. Methods that return promises never throw synchronously.
+   *
+   * An empty batch resolves without touching the network.
    */
   exec(): Promise<BatchResult>
-  /** `exec()`, then waits for everything before it too; tells what became of all commands since the start. */
+  /**
+   * `exec()`, then waits for everything before it too; tells what became of all commands since the start, also in the `outcome` of the error
+   * where its own commands are given up.
+   */
   sync(): Promise<Summary>
   /** True while the bytes executed and not yet answered are above an eighth of `maxBufferedBytes`: time to `await drain()`. */
   readonly needsDrain: boolean
@@ -196,6 +298,7 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   /**
    * Rows to commands, with back-pressure; never keeps the thread longer than a few milliseconds. The summary is this load's alone.
    * A row the mapper or template cannot make a command of counts as failed, with its row; the load goes on.
+   * Not in this version: rejects with `RESPIPE_UNSUPPORTED`.
    */
   load<T>(
     rows: Iterable<T> | AsyncIterable<T> | Readable,
@@ -203,10 +306,16 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
     options?: LoadOptions,
   ): Promise<Summary>
   load<T>(rows: Iterable<T> | AsyncIterable<T> | Readable, mapper: Mapper<T>, options?: LoadOptions): Promise<Summary>
-  /** The same as a Writable in object mode; `finish` comes only after the server has everything. */
+  /**
+   * The same as a Writable in object mode; `finish` comes only after the server has everything.
+   * Not in this version: throws `RESPIPE_UNSUPPORTED`.
+   */
   writable<T>(mapper: (row: T, bulk: BulkPipeline) => void, options?: LoadOptions): Writable
   writable<T>(mapper: Mapper<T>, options?: LoadOptions): Writable
-  /** The same from a file, read and parsed outside JavaScript. `resp` and `commands` files hold commands already: no template. */
+  /**
+   * The same from a file, read and parsed outside JavaScript. `resp` and `commands` files hold commands already: no template.
+   * Not in this version: rejects with `RESPIPE_UNSUPPORTED`.
+   */
   importFile(
     path: string,
     template: string | string[] | null,
@@ -216,19 +325,29 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
       delimiter?: string
     },
   ): Promise<Summary>
+  /** Not in this version: throws `RESPIPE_UNSUPPORTED`. */
   template(command: string | string[]): Template
-  /** One command and its reply, on a connection of its own: for looking, beside the load. */
+  /**
+   * One command and its reply, on a connection of its own: for looking, beside the load. What the server refuses is an `Error` for a reply;
+   * it rejects where there is no reply. What is forbidden in the pipeline is forbidden here.
+   */
   query(name: string, ...args: (Argument | Argument[])[]): Promise<Reply>
-  /** With `checkpoint`: the last batch (and row) that the server holds. */
+  /** With `checkpoint`: the last batch (and row) that the server holds. Not in this version: rejects with `RESPIPE_UNSUPPORTED`. */
   lastCheckpoint(): Promise<{ batch: number; row?: number } | null>
+  /** A look at any time, after `close()` and `destroy()` too. */
   stats(): Stats
-  /** `sync()`, then disconnects, also where it rejects. Idempotent. */
+  /**
+   * `sync()`, then disconnects, also where it rejects; it settles when the connection is closed. Idempotent: each call returns the same promise.
+   * From the call on nothing can be appended or executed: `RESPIPE_CLOSED`. After `destroy()` or an abort it waits until all is told, and resolves.
+   */
   close(): Promise<Summary>
-  /** Disconnects at once; pending promises reject with `RESPIPE_CLOSED` and tell what is unknown. */
+  /** Disconnects at once; pending promises reject with `RESPIPE_CLOSED` and tell what is unknown. What is not executed is forgotten. */
   destroy(): void
+  /** A command was refused: each one, beyond `maxFailures` too. What a listener throws is an uncaught exception of the process. */
   on(event: 'failure', listener: (failure: CommandFailure) => void): this
+  /** Another connection has taken over. In this version the reason is always `'lost'`, also of an idle one. */
   on(event: 'reconnect', listener: (info: { reason: 'rotation' | 'lost' | 'moved'; address: string }) => void): this
-  /** Work was given up. Without a listener nothing is thrown. */
+  /** Work was given up, not by `close`, `destroy` or a signal. Without a listener nothing is thrown. */
   on(event: 'error', listener: (error: RespipeError) => void): this
   once(event: 'failure', listener: (failure: CommandFailure) => void): this
   once(event: 'reconnect', listener: (info: { reason: 'rotation' | 'lost' | 'moved'; address: string }) => void): this
@@ -237,6 +356,7 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   off(event: 'reconnect', listener: (info: { reason: 'rotation' | 'lost' | 'moved'; address: string }) => void): this
   off(event: 'error', listener: (error: RespipeError) => void): this
   listenerCount(event: 'failure' | 'reconnect' | 'error'): number
+  removeAllListeners(event?: 'failure' | 'reconnect' | 'error'): this
 }
 /** One class, whether imported or required. */
 export class RespipeError extends Error {
@@ -249,5 +369,6 @@ export class RespipeError extends Error {
   /** What was known when it happened. */
   readonly outcome?: Outcome
 }
+/** Makes a pipeline; throws `RESPIPE_INVALID_OPTION` or `RESPIPE_UNSUPPORTED`. Nothing is connected yet. */
 export function bulkPipeline(url?: string, options?: BulkPipelineOptions): BulkPipeline
 export function bulkPipeline(options: BulkPipelineOptions): BulkPipeline

@@ -17,15 +17,22 @@ const MORE = { FIRST: 1, EXECUTED: 2, EXPAND: 3, FAILED: 4 }
 /** What a notice is about; the same as in `src/binding/convert.rs`. */
 const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5, GIVEN_UP: 6, BROKEN: 7 }
 
+/** So many arguments are passed on one by one; many more would not fit on the stack. */
+const MAX_SPREAD = 1000
+
 /** Only `bulkPipeline` makes pipelines. */
 const MAKER = Symbol('bulkPipeline')
 
 /** By handle. Weak: a pipeline that nobody holds and that has nothing outstanding may go. */
 const pipelines = new Map()
-const forgotten = new FinalizationRegistry((handle) => {
+const forgotten = new FinalizationRegistry(({ handle, followers }) => {
+  followers?.delete(handle)
   pipelines.delete(handle)
   native.release(handle)
 })
+
+/** By signal: the handles of the pipelines that it aborts. One listener for all of them, and none of them held. */
+const followersOf = new WeakMap()
 
 /** Pipelines with something outstanding: held, and the process with them. */
 const busy = new Set()
@@ -34,7 +41,9 @@ let tickets = 0
 
 /** Made by the class below, which alone sees private fields. */
 let dispatch
+let abort
 let define
+let isPipeline
 
 const { at } = Uint8Array.prototype
 
@@ -45,14 +54,20 @@ class BulkPipeline extends EventEmitter {
   #pending = new Map()
   /** Why nothing more can be done, once that is so: a code. */
   #ended
+  /** Why nothing is waited for any more, once that is so: a code. */
+  #cut
   #closing
+  /** Who else the signal aborts. */
+  #followers
   /** The first rejection that nobody handled. */
   #unreported
-  /** Automatic batches were given up, and no `exec()` has told so yet: `{ error, thrown }`. */
+  /** Automatic batches were given up, and no `exec()` has told so yet: `{ error, thrown, givenUp }`. */
   #automatic
   #timer
-  /** A ticket for the end of automatic batches is out. */
-  #watchesIdle = false
+  /** A ticket for the end of automatic batches is out; `again`: another batch went behind it. */
+  #watchesIdle = { now: false, again: false }
+  #attended = (event) => event === 'failure' && native.listen(this.#handle, true)
+  #unattended = (event) => event === 'failure' && native.listen(this.#handle, this.listenerCount('failure') > 0)
 
   constructor(maker, options) {
     if (maker !== MAKER) {
@@ -63,34 +78,32 @@ class BulkPipeline extends EventEmitter {
     this.#options = { ...rest, password: undefined, tls: rest.tls !== null, onNull, ms: autoExec?.ms ?? undefined }
     this.#handle = native.open(given({ ...rest, autoExec }))
     pipelines.set(this.#handle, new WeakRef(this))
-    forgotten.register(this, this.#handle)
-    super.on('newListener', (event) => event === 'failure' && native.listen(this.#handle, true))
-    super.on('removeListener', (event) => {
-      if (event === 'failure' && this.listenerCount('failure') === 0) native.listen(this.#handle, false)
-    })
     if (signal !== null) this.#obey(signal)
+    forgotten.register(this, { handle: this.#handle, followers: this.#followers })
+    this.#attend()
   }
 
   exec() {
-    return this.#watched(() => this.#execute())
+    return isPipeline(this) ? this.#watched(() => this.#execute()) : Promise.reject(notAPipeline('exec'))
   }
 
   sync() {
-    return this.#watched(() => this.#sync())
+    return isPipeline(this) ? this.#watched(() => this.#sync()) : Promise.reject(notAPipeline('sync'))
   }
 
   drain() {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('drain'))
     return this.#watched(() => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)))
   }
 
   close() {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('close'))
     this.#closing ??= this.#watched(() => this.#close())
     return this.#closing
   }
 
   destroy() {
     this.#end('RESPIPE_CLOSED')
-    this.#closing ??= Promise.resolve(native.summary(this.#handle))
   }
 
   async [Symbol.asyncDispose]() {
@@ -98,11 +111,12 @@ class BulkPipeline extends EventEmitter {
   }
 
   async query(name, ...args) {
+    if (!isPipeline(this)) throw notAPipeline('query')
     return this.#ask('query', (ticket) => {
       const more = native.query(this.#handle, ticket, [name, ...args])
       if (more === MORE.EXPAND) {
         const flat = expand({ name: 'query', trailing: 'call' }, [name, ...args], 'throw')
-        if (native.query(this.#handle, ticket, flat) === MORE.FAILED) throw problemOf([name, ...args], 1)
+        if (native.query(this.#handle, ticket, flat) === MORE.FAILED) throw problemOf(flat, 1)
       } else if (more === MORE.FAILED) {
         throw problemOf([name, ...args], 1)
       }
@@ -125,6 +139,12 @@ class BulkPipeline extends EventEmitter {
 
   stats() {
     return native.stats(this.#handle)
+  }
+
+  removeAllListeners(...events) {
+    super.removeAllListeners(...events)
+    this.#attend()
+    return this
   }
 
   load() {
@@ -176,57 +196,80 @@ class BulkPipeline extends EventEmitter {
   }
 
   async #sync() {
-    await this.#execute()
-    return native.summary(this.#handle)
+    try {
+      await this.#execute()
+      return native.summary(this.#handle)
+    } catch (error) {
+      // It tells of everything since the start, here as well.
+      if (error.outcome !== undefined) error.outcome = native.summary(this.#handle)
+      throw error
+    }
   }
 
   async #close() {
-    // After `destroy` or an abort nothing is outstanding, and what became of it all was told already.
-    if (this.#ended !== undefined) return native.summary(this.#handle)
-    const done = this.#execute()
-    this.#ended = 'RESPIPE_CLOSED'
-    native.refuse(this.#handle, false)
-    try {
-      await done
-      return native.summary(this.#handle)
-    } finally {
-      native.end(this.#handle, false)
+    // After `destroy` or an abort, whoever waited for what was outstanding is told of it.
+    if (this.#ended === undefined) {
+      const done = this.#sync()
+      this.#ended = 'RESPIPE_CLOSED'
+      native.refuse(this.#handle, false)
+      try {
+        return await done
+      } finally {
+        await this.#disconnect()
+      }
     }
+    await this.#disconnect()
+    return native.summary(this.#handle)
+  }
+
+  /** Resolves once the connections are closed. */
+  #disconnect() {
+    this.#followers?.delete(this.#handle)
+    native.end(this.#handle, false)
+    return this.#ticket('end', (ticket) => native.idle(this.#handle, ticket))
   }
 
   #end(code) {
     if (this.#ended !== undefined && this.#pending.size === 0) return
     this.#ended ??= code
+    this.#cut ??= code
     this.#disarm()
+    this.#followers?.delete(this.#handle)
     native.end(this.#handle, code === 'RESPIPE_ABORTED')
-    // Executions hear from native code what is unknown; the others have nothing to hear.
+    // Executions hear from native code what is unknown; those that wait for room have nothing to hear.
     for (const [ticket, { kind, reject }] of this.#pending) {
-      if (kind === 'exec' || kind === 'query') continue
+      if (kind !== 'drain' && kind !== 'idle') continue
       this.#settled(ticket)
-      reject(this.#endedError())
+      reject(endedError(code))
     }
-  }
-
-  #endedError() {
-    return new RespipeError(
-      this.#ended,
-      this.#ended === 'RESPIPE_ABORTED' ? 'the pipeline was aborted by its signal' : 'the pipeline is closed',
-    )
   }
 
   #obey(signal) {
-    const abort = () => this.#end('RESPIPE_ABORTED')
-    if (signal.aborted) abort()
-    else {
-      // Weak, so that a long-lived signal does not hold every pipeline that it was given to.
-      const reference = new WeakRef(this)
-      signal.addEventListener('abort', () => reference.deref()?.#end('RESPIPE_ABORTED'), { once: true })
+    if (signal.aborted) return this.#end('RESPIPE_ABORTED')
+    this.#followers = followersOf.get(signal)
+    if (this.#followers === undefined) {
+      const followers = new Set()
+      signal.addEventListener('abort', () => followers.forEach(abort), { once: true })
+      followersOf.set(signal, followers)
+      this.#followers = followers
     }
+    this.#followers.add(this.#handle)
+  }
+
+  /** Native code tells of each failure only while somebody listens. */
+  #attend() {
+    this.off('newListener', this.#attended).on('newListener', this.#attended)
+    this.off('removeListener', this.#unattended).on('removeListener', this.#unattended)
+    this.#unattended('failure')
+  }
+
+  /** The same as `#ticket`, where anything can still be asked for. */
+  #ask(kind, start) {
+    return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(endedError(this.#ended))
   }
 
   /** A promise for what native code will say under a new ticket. */
-  #ask(kind, start) {
-    if (this.#ended !== undefined) return Promise.reject(this.#endedError())
+  #ticket(kind, start) {
     tickets = (tickets + 1) >>> 0
     const ticket = tickets
     return new Promise((resolve, reject) => {
@@ -250,27 +293,23 @@ class BulkPipeline extends EventEmitter {
 
   /** The promise of an `exec`, `drain`, `sync` or `close`: throws what nobody heard of before. */
   #watched(start) {
-    const overdue = this.#takeUnreported()
-    const work = (async () => {
-      try {
-        const value = await start()
-        const missed = overdue ?? this.#takeUnreported()
-        if (missed !== undefined) throw missed
-        return value
-      } catch (error) {
-        throw overdue ?? error
-      }
-    })()
-    return WatchedPromise.watch(
-      work,
-      (error) => {
-        // Thrown twice is enough.
-        if (error !== overdue) this.#unreported ??= error
+    let overdue = this.#takeUnreported()
+    return WatchedPromise.watch(start(), {
+      thrown: (error) => {
+        if (error === undefined) overdue ??= this.#takeUnreported()
+        return overdue ?? error
       },
-      (error) => {
+      unhandled: (error) => {
+        // What came first goes first, and from promise to promise until somebody hears it.
+        if (error === overdue) this.#unreported = error
+        else this.#unreported ??= error
+        if (this.#automatic?.error === error) this.#automatic.thrown = false
+      },
+      handled: (error) => {
         if (this.#unreported === error) this.#unreported = undefined
+        if (this.#automatic?.error === error) this.#automatic.thrown = true
       },
-    )
+    })
   }
 
   #takeUnreported() {
@@ -327,12 +366,20 @@ class BulkPipeline extends EventEmitter {
 
   /** Automatic batches have no promise of their own; the process must not end before they do. */
   #watchIdle() {
-    if (this.#watchesIdle) return
-    this.#watchesIdle = true
-    const done = () => {
-      this.#watchesIdle = false
+    const watches = this.#watchesIdle
+    if (watches.now) {
+      // The answer may be on its way already, and then knows nothing of this batch.
+      watches.again = true
+      return
     }
-    this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)).then(done, done)
+    watches.now = true
+    const lookAgain = () => {
+      const { again } = watches
+      watches.now = false
+      watches.again = false
+      if (again) this.#watchIdle()
+    }
+    this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)).then(lookAgain, lookAgain)
   }
 
   /** Native code has something to say. */
@@ -362,20 +409,28 @@ class BulkPipeline extends EventEmitter {
 
   #executed(ticket, outcome, error) {
     const pending = this.#settled(ticket)
-    if (error === undefined) return pending?.resolve(outcome)
+    if (error === undefined) {
+      // One that had nothing to do but to wait was cut short all the same.
+      const cut = this.#cut !== undefined && outcome.commands === 0
+      return cut ? pending?.reject(endedError(this.#cut, outcome)) : pending?.resolve(outcome)
+    }
     const automatic = this.#automatic
     this.#automatic = undefined
     if (automatic === undefined) return pending?.reject(new RespipeError(error.code, error.message, { outcome }))
     automatic.error.outcome = outcome
-    if (automatic.thrown) return pending?.resolve(outcome)
-    if (this.#unreported === automatic.error) this.#unreported = undefined
-    pending?.reject(automatic.error)
+    if (!automatic.thrown) {
+      if (this.#unreported === automatic.error) this.#unreported = undefined
+      return pending?.reject(automatic.error)
+    }
+    // What was thrown before does not come back; what was given up since then is news.
+    if (givenUpOf(outcome) === automatic.givenUp) return pending?.resolve(outcome)
+    pending?.reject(new RespipeError(error.code, error.message, { outcome }))
   }
 
   #givenUp({ code, message }, outcome) {
     const error = new RespipeError(code, message, outcome && { outcome })
-    if (outcome !== undefined && this.#automatic === undefined) {
-      this.#automatic = { error, thrown: false }
+    if (outcome !== undefined && this.#automatic?.thrown !== false) {
+      this.#automatic = { error, thrown: false, givenUp: givenUpOf(outcome) }
       this.#unreported ??= error
     }
     if (this.listenerCount('error') > 0) this.emit('error', error)
@@ -383,18 +438,31 @@ class BulkPipeline extends EventEmitter {
 
   #broken({ code, message }) {
     this.#ended ??= 'RESPIPE_CLOSED'
-    for (const ticket of [...this.#pending.keys()]) this.#settled(ticket).reject(new RespipeError(code, message))
+    native.end(this.#handle, false)
+    for (const [ticket, { kind, reject }] of this.#pending) {
+      if (kind === 'end') continue
+      this.#settled(ticket)
+      reject(new RespipeError(code, message))
+    }
   }
 
   static {
     dispatch = (handle, kind, ...details) => pipelines.get(handle)?.deref()?.#hear(kind, details)
+    abort = (handle) => pipelines.get(handle)?.deref()?.#end('RESPIPE_ABORTED')
 
-    // One closure a command. Up to four arguments go on as they are; a spread costs more than the call.
+    isPipeline = (value) => typeof value === 'object' && value !== null && #handle in value
+
+    // One closure a command. Up to four arguments go on as they are; `arguments` itself must not leave the function,
+    // or every call would have to make it.
     define = (command) => {
-      const { name, append } = command
-      const method = function (a, b, c, d) {
+      const { name, append, appendList } = command
+      const method = function (a, b, c, d, ...rest) {
+        if (!isPipeline(this)) throw notAPipeline(name)
         let more
         switch (arguments.length) {
+          case 0:
+            more = append(this.#handle)
+            break
           case 1:
             more = append(this.#handle, a)
             break
@@ -408,9 +476,12 @@ class BulkPipeline extends EventEmitter {
             more = append(this.#handle, a, b, c, d)
             break
           default:
-            more = append(this.#handle, ...arguments)
+            more =
+              rest.length <= MAX_SPREAD
+                ? append(this.#handle, a, b, c, d, ...rest)
+                : appendList(this.#handle, [a, b, c, d, ...rest])
         }
-        if (more !== undefined) this.#more(more, command, arguments)
+        if (more !== undefined) this.#more(more, command, [a, b, c, d, ...rest].slice(0, arguments.length))
         return this
       }
       Object.defineProperty(method, 'name', { value: name })
@@ -453,6 +524,22 @@ function problemOf(args, skipped) {
     code,
     wrongType === undefined ? message : `${message} is ${describe(args[wrongType + skipped])}`,
   )
+}
+
+/** For `const { hset } = bulk`. */
+function notAPipeline(name) {
+  return new RespipeError('RESPIPE_INVALID_ARGUMENT', `${name} must be called on a pipeline: bulk.${name}(…)`)
+}
+
+/** Commands of which the server has said nothing. */
+function givenUpOf({ unknown, errors }) {
+  const own = Object.keys(errors).filter((code) => code.startsWith('RESPIPE_'))
+  return own.reduce((sum, code) => sum + errors[code], unknown)
+}
+
+function endedError(code, outcome) {
+  const text = code === 'RESPIPE_ABORTED' ? 'the pipeline was aborted by its signal' : 'the pipeline is closed'
+  return new RespipeError(code, text, { outcome })
 }
 
 /** Whether an empty byte array still has its memory: `at` throws where it was detached or has shrunk away. */

@@ -6,6 +6,9 @@
 const { types } = require('node:util')
 const { RespipeError } = require('./errors.js')
 
+/** The most arguments of one command; the same as in `src/binding/check.rs`. */
+const MAX_ARGUMENTS = 1024 * 1024 - 1
+
 /**
  * All arguments of a call in wire order, arrays flattened one level.
  *
@@ -21,7 +24,7 @@ function expand(command, given, onNull) {
     const value = given[at]
     const place = at < first ? 'the name of the command' : `argument ${at + 1 - first} of ${name}`
     if (isArgument(value)) flat.push(value)
-    else if (Array.isArray(value) && at >= first) addElements(flat, value, place, command)
+    else if (isArray(value) && at >= first) addElements(flat, value, place, command)
     else if (at === given.length - 1 && isPairs(command) && isRecord(value))
       addFields(flat, value, place, command, onNull)
     else throw refusal(place, value)
@@ -32,8 +35,15 @@ function expand(command, given, onNull) {
 function addElements(flat, array, place, { name, trailing }) {
   if (trailing === 'plain')
     throw new RespipeError('RESPIPE_INVALID_ARGUMENT', `${place} is an array: ${name} takes no list`)
-  // Read by index, and only once: neither an iterator nor a getter can tell two stories.
-  for (let at = 0; at < array.length; at++) {
+  // Read by index, and only once: neither an iterator nor a getter can tell two stories, or one without an end.
+  const { length } = array
+  if (length > MAX_ARGUMENTS) {
+    throw new RespipeError(
+      'RESPIPE_INVALID_ARGUMENT',
+      `${place} has ${length} elements, of which a server takes at most ${MAX_ARGUMENTS}: split them`,
+    )
+  }
+  for (let at = 0; at < length; at++) {
     const element = array[at]
     if (!isArgument(element)) throw refusal(`element ${at} of ${place}`, element)
     flat.push(element)
@@ -43,13 +53,12 @@ function addElements(flat, array, place, { name, trailing }) {
 function addFields(flat, record, place, { name, trailing }, onNull) {
   const before = flat.length
   const add = (field, value) => {
-    const where = `field ${String(field)} of ${place}`
     if (value === null || value === undefined) {
       if (onNull === 'skip') return
-      if (onNull === 'throw') throw refusal(where, value, ' (see the option onNull)')
+      if (onNull === 'throw') throw refusal(`${nameOf(field)} of ${place}`, value, ' (see the option onNull)')
       value = ''
     }
-    if (!isArgument(value)) throw refusal(where, value)
+    if (!isArgument(value)) throw refusal(`${nameOf(field)} of ${place}`, value)
     // The wire wants the score in front of the member.
     if (trailing === 'scores') flat.push(value, field)
     else flat.push(field, value)
@@ -67,10 +76,31 @@ function addFields(flat, record, place, { name, trailing }, onNull) {
   }
 }
 
+/** A field, for a message: of long text the beginning. Runs no code of a byte array's. */
+function nameOf(field) {
+  if (types.isUint8Array(field)) return 'a field of bytes'
+  const text = String(field)
+  return text.length > 64 ? `field ${text.slice(0, 64)}…` : `field ${text}`
+}
+
 /** What native code takes, or judges for itself. */
 function isArgument(value) {
   const type = typeof value
   return type === 'string' || type === 'number' || type === 'bigint' || types.isUint8Array(value)
+}
+
+function isArray(value) {
+  return !isRevoked(value) && Array.isArray(value)
+}
+
+/** A Proxy that was revoked: `Array.isArray` throws, as whatever else looks at it. */
+function isRevoked(value) {
+  try {
+    Array.isArray(value)
+    return false
+  } catch {
+    return true
+  }
 }
 
 function isPairs({ trailing }) {
@@ -82,6 +112,7 @@ function isRecord(value) {
   if (typeof value !== 'object' || value === null) return false
   if (types.isMap(value)) return true
   return !(
+    isRevoked(value) ||
     Array.isArray(value) ||
     ArrayBuffer.isView(value) ||
     value instanceof Uint8Array || // a Proxy around one
@@ -121,6 +152,7 @@ function describe(value) {
 
 function describeObject(value) {
   if (value === null) return 'null'
+  if (isRevoked(value)) return 'a Proxy that was revoked'
   if (Array.isArray(value)) return 'an array'
   if (types.isDate(value)) return 'a Date: pass its getTime() or toISOString()'
   if (types.isAnyArrayBuffer(value)) return 'an ArrayBuffer: pass new Uint8Array(it)'

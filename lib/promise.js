@@ -16,26 +16,38 @@ class WatchedPromise extends Promise {
   }
 
   /**
+   * Settles in the very turn in which `work` does: of two that are over, the first has told its watcher when the
+   * second looks for what to throw.
+   *
    * @param {Promise<T>} work
-   * @param {(reason: unknown) => void} onUnhandled told of a rejection that nobody handles so far
-   * @param {(reason: unknown) => void} onHandled told when somebody handles it after all
+   * @param {object} watcher
+   * @param {(reason: unknown) => unknown} watcher.thrown what to reject with, if anything; `reason` is the work's own
+   * @param {(reason: unknown) => void} watcher.unhandled told of a rejection that nobody handles so far
+   * @param {(reason: unknown) => void} watcher.handled told when somebody handles it after all
    */
-  static watch(work, onUnhandled, onHandled) {
+  static watch(work, watcher) {
     const watched = new WatchedPromise((resolve, reject) => {
-      work.then(resolve, (reason) => {
-        // Refers to `watched` a turn later, when it is there.
+      // Refers to `watched` a turn later, when it is there.
+      const refuse = (reason) => {
         if (!watched.#handled) {
-          watched.#onHandled = () => onHandled(reason)
-          onUnhandled(reason)
+          watched.#onHandled = () => watcher.handled(reason)
+          watcher.unhandled(reason)
         }
         reject(reason)
-      })
+      }
+      const fulfil = (value) => {
+        const reason = watcher.thrown()
+        if (reason === undefined) resolve(value)
+        else refuse(reason)
+      }
+      work.then(fulfil, (reason) => refuse(watcher.thrown(reason)))
     })
     // Keeps Node.js from ending the process; does not count as handling.
     super.prototype.then.call(watched, undefined, () => {})
     return watched
   }
 
+  // oxlint-disable-next-line unicorn/no-thenable -- it is a promise
   then(onFulfilled, onRejected) {
     if (!this.#handled) {
       this.#handled = true

@@ -9,7 +9,7 @@ const transaction = 'use the option transaction: true'
 const session = 'the pipeline keeps its connections itself; use close() to leave'
 const replication = 'only replicas use it, on connections of their own'
 const watching = 'the connection is shared; use a Lua script (EVAL), or a client of its own'
-const cluster = 'use the option cluster: true, which follows redirections itself'
+const cluster = 'the state of the connection belongs to the pipeline; use a client of its own'
 
 /** Each text finishes the sentence "SUBSCRIBE cannot go through a bulk pipeline: …". */
 exports.forbidden = {
@@ -20,7 +20,7 @@ exports.forbidden = {
   PUNSUBSCRIBE: subscriber,
   SUNSUBSCRIBE: subscriber,
   MONITOR: 'use redis-cli monitor, or a client of its own',
-  'CLIENT REPLY': "use the option replies: 'off'",
+  'CLIENT REPLY': 'every reply is read and counted; use a client of its own',
   'CLIENT TRACKING': 'use a client of its own for client-side caching',
   'SCRIPT DEBUG': 'use redis-cli --ldb',
   RESET: session,
@@ -41,8 +41,8 @@ exports.forbidden = {
   ASKING: cluster,
   READONLY: cluster,
   READWRITE: cluster,
-  WAIT: 'use the option waitReplicas',
-  WAITAOF: 'use a client of its own; the option waitReplicas waits for replicas',
+  WAIT: 'it blocks; use a client of its own',
+  WAITAOF: 'it blocks; use a client of its own',
   BLPOP: blocking('LPOP'),
   BRPOP: blocking('RPOP'),
   BRPOPLPUSH: blocking('RPOPLPUSH'),

@@ -136,3 +136,141 @@ impl Pipeline {
         Error::BufferFull(format!("the buffer of maxBufferedBytes ({max} bytes) is full: {why}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::loader::server::config;
+    use crate::loader::{Listener, Notice};
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn notify(&self, _: Notice) {}
+    }
+
+    /// Nobody works for it: what it executes stays.
+    fn pipeline(config: Config) -> Pipeline {
+        Pipeline::new(Arc::new(Shared::new(config, Arc::new(Deaf))))
+    }
+
+    /// A command of 100 bytes.
+    fn append(pipeline: &mut Pipeline) -> Result<Committed, Error> {
+        pipeline.request.begin(2, b"$3\r\nGET\r\n");
+        pipeline.request.bytes(&[b'x'; 80]);
+        pipeline.commit()
+    }
+
+    fn small(max_buffered: usize) -> Config {
+        Config {
+            max_buffered,
+            ..config(1)
+        }
+    }
+
+    #[test]
+    fn the_first_command_of_a_batch_is_told_apart() {
+        let mut pipeline = pipeline(config(1));
+        assert_eq!(append(&mut pipeline).unwrap(), Committed::First);
+        assert_eq!(pipeline.request.committed_bytes(), 100);
+        assert_eq!(append(&mut pipeline).unwrap(), Committed::Appended);
+        assert_eq!(pipeline.discard(), 2);
+        assert_eq!(append(&mut pipeline).unwrap(), Committed::First);
+        pipeline.execute(None);
+        assert_eq!(append(&mut pipeline).unwrap(), Committed::First);
+    }
+
+    #[test]
+    fn at_the_ceiling_a_command_is_refused_and_forgotten() {
+        let mut pipeline = pipeline(small(1_000));
+        for _ in 0..10 {
+            append(&mut pipeline).unwrap();
+        }
+        let error = append(&mut pipeline).unwrap_err();
+        assert_eq!(error.code(), "RESPIPE_BUFFER_FULL");
+        assert_eq!(
+            (pipeline.request.commands(), pipeline.request.committed_bytes()),
+            (10, 1_000)
+        );
+        // Executed, it is in the way all the same, until it is answered.
+        pipeline.execute(None);
+        append(&mut pipeline).unwrap_err();
+        let _ = pipeline.shared.budget.settle(1_000, 1);
+        assert_eq!(append(&mut pipeline).unwrap(), Committed::First);
+    }
+
+    #[test]
+    fn replies_that_nobody_took_take_room() {
+        let mut pipeline = pipeline(small(1_000));
+        pipeline.shared.budget.keep(950);
+        append(&mut pipeline).unwrap_err();
+        pipeline.shared.taken(950);
+        append(&mut pipeline).unwrap();
+    }
+
+    #[test]
+    fn an_argument_without_room_is_refused_before_it_is_copied() {
+        for (when_full, possible) in [(WhenFull::Throw, 900), (WhenFull::Block, 1_000)] {
+            let mut pipeline = pipeline(Config {
+                when_full,
+                ..small(1_000)
+            });
+            append(&mut pipeline).unwrap();
+            pipeline.expect_room(possible).unwrap();
+            assert_eq!(
+                pipeline.expect_room(possible + 1).unwrap_err().code(),
+                "RESPIPE_BUFFER_FULL"
+            );
+        }
+    }
+
+    #[test]
+    fn thresholds_execute_a_batch_by_themselves() {
+        for (bytes, commands) in [(500, u64::MAX), (usize::MAX, 5), (401, 100), (1, 1)] {
+            let expected = if bytes == 1 { 1 } else { 5 };
+            let mut pipeline = pipeline(Config {
+                auto_exec: Some(AutoExec { bytes, commands }),
+                ..config(1)
+            });
+            for round in 1..4 {
+                for _ in 1..expected {
+                    assert_ne!(append(&mut pipeline).unwrap(), Committed::Executed);
+                }
+                assert_eq!(append(&mut pipeline).unwrap(), Committed::Executed);
+                assert_eq!(pipeline.shared.budget.executed(), round * expected * 100);
+                assert_eq!(pipeline.request.commands(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn blocking_waits_for_an_answer_and_not_in_vain() {
+        let mut pipeline = pipeline(Config {
+            when_full: WhenFull::Block,
+            ..small(2_000)
+        });
+        for _ in 0..20 {
+            append(&mut pipeline).unwrap();
+        }
+        // Nothing is executed that could be answered.
+        append(&mut pipeline).unwrap_err();
+        pipeline.execute(None);
+        let shared = Arc::clone(&pipeline.shared);
+        let server = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            // All is answered, yet the batch takes room until its fence has come.
+            let _ = shared.budget.settle(1_950, 0);
+            let _ = shared.budget.settle(50, 0);
+            thread::sleep(Duration::from_millis(20));
+            let _ = shared.budget.settle(0, 1);
+        });
+        for _ in 0..20 {
+            append(&mut pipeline).unwrap();
+        }
+        server.join().unwrap();
+    }
+}

@@ -49,8 +49,8 @@ export class FaultProxy {
   /** Resets all connections now. */
   resetAll(): void {
     for (const { client, server } of this.#pairs) {
-      client.resetAndDestroy()
-      server.resetAndDestroy()
+      reset(client)
+      reset(server)
     }
   }
 
@@ -170,7 +170,7 @@ export class FaultProxy {
       to.end()
     } catch {
       // One end was reset: so is the other.
-      to.resetAndDestroy()
+      reset(to)
     }
   }
 
@@ -189,9 +189,15 @@ export class FaultProxy {
 }
 
 function cutOff({ client, server }: { client: Socket; server: Socket }, how: 'reset' | 'fin'): void {
-  if (how === 'reset') client.resetAndDestroy()
+  if (how === 'reset') reset(client)
   else client.end()
   server.end()
+}
+
+/** A reset while a FIN is on its way fails in libuv, and Node.js then never closes the socket: the process cannot end. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 interface Gate {

@@ -60,7 +60,7 @@ impl Known {
             Some(options) => usize::from(options.from),
             None => usize::MAX,
         };
-        let max = command.max_arguments.map_or(usize::MAX, usize::from);
+        let max = command.max_arguments.map_or(check::MAX_ARGUMENTS, usize::from);
         Self {
             command,
             head: format!("${}\r\n{}\r\n", command.name.len(), command.name).into_bytes(),
@@ -110,6 +110,9 @@ impl From<Error> for Stop {
         })
     }
 }
+
+/// After so many arguments it is asked whether the command can still find room; large ones ask by themselves.
+const LOOK_EVERY: usize = 1024;
 
 /// Arguments that are taken from the call without an allocation, the handle among them.
 const INLINE: usize = 16;
@@ -257,6 +260,9 @@ fn append_arguments(js: Js, slot: &mut Slot, form: &Form, arguments: &[sys::napi
         if let Err(refusal) = argument::append(js, &mut slot.pipeline, *value, form.role(at)) {
             slot.pipeline.request.rollback();
             return Err(refused(form, at, refusal));
+        }
+        if at % LOOK_EVERY == LOOK_EVERY - 1 {
+            slot.pipeline.expect_room(0)?;
         }
     }
     slot.pipeline.commit().map_err(Stop::from)

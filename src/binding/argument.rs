@@ -169,8 +169,24 @@ fn append_bigint(js: Js, pipeline: &mut Pipeline, value: sys::napi_value, role: 
     append_long_text(js, pipeline, text)
 }
 
-/// A Uint8Array, which every Buffer is.
 fn append_bytes(js: Js, pipeline: &mut Pipeline, value: sys::napi_value) -> Result<(), Refusal> {
+    with_bytes(js, value, |bytes| {
+        if bytes.len() > MAX_ARGUMENT {
+            return Err(too_long());
+        }
+        if bytes.len() > SHORT_UNITS {
+            pipeline.expect_room(bytes.len()).map_err(Refusal::Full)?;
+        }
+        pipeline.request.bytes(bytes);
+        Ok(())
+    })?
+}
+
+/// Reads a Uint8Array, which every Buffer is.
+///
+/// # Errors
+/// Where `value` is none, or its memory is shared or gone.
+pub(super) fn with_bytes<T>(js: Js, value: sys::napi_value, read: impl FnOnce(&[u8]) -> T) -> Result<T, Refusal> {
     let mut is_typed_array = false;
     // SAFETY: `value` is live in the current callback.
     let status = unsafe { sys::napi_is_typedarray(js.env(), value, &raw mut is_typed_array) };
@@ -206,30 +222,14 @@ fn append_bytes(js: Js, pipeline: &mut Pipeline, value: sys::napi_value) -> Resu
     }
     if length == 0 || data.is_null() {
         // Empty, or detached, or out of bounds of a buffer that shrank: only JavaScript can tell.
-        return append_empty_bytes(js, pipeline, value);
+        if !super::environment::is_usable_view(js, value) {
+            return Err(Refusal::Because("is a view of memory that was detached or has shrunk"));
+        }
+        return Ok(read(b""));
     }
-    if length > MAX_ARGUMENT {
-        return Err(too_long());
-    }
-    if length > SHORT_UNITS {
-        pipeline.expect_room(length).map_err(Refusal::Full)?;
-    }
-    // SAFETY: `data` points to `length` bytes that belong to the array, in memory of this thread alone; nothing runs
-    // between the look and the copy.
-    pipeline
-        .request
-        .bytes(unsafe { slice::from_raw_parts(data.cast::<u8>(), length) });
-    Ok(())
-}
-
-#[cold]
-fn append_empty_bytes(js: Js, pipeline: &mut Pipeline, value: sys::napi_value) -> Result<(), Refusal> {
-    if super::environment::is_usable_view(js, value) {
-        pipeline.request.bytes(b"");
-        Ok(())
-    } else {
-        Err(Refusal::Because("is a view of memory that was detached or has shrunk"))
-    }
+    // SAFETY: `data` points to `length` bytes that belong to the array, in memory of this thread alone; no JavaScript
+    // runs while they are read.
+    Ok(read(unsafe { slice::from_raw_parts(data.cast::<u8>(), length) }))
 }
 
 /// Whether a server takes this text for a score. Hexadecimal ones are left to it.

@@ -4,10 +4,16 @@
 use napi::sys::{self, Status, ValueType};
 
 use super::append::{Problem, Stop};
-use super::argument::Role;
+use super::argument::{self, Role};
 use super::js::Js;
 use crate::command::{self, Command, Forbidden, Options, Trailing};
 use crate::error::Error;
+
+/// The most arguments of one command: before Redis 7, a server hangs up on more than 1024 × 1024 words.
+pub(super) const MAX_ARGUMENTS: usize = 1024 * 1024 - 1;
+
+/// Options and names are no longer than this.
+const LONGEST_WORD: usize = 64;
 
 /// A command, and how its arguments are read.
 pub(super) struct Form {
@@ -85,6 +91,7 @@ pub(super) fn form(js: Js, command: &'static Command, arguments: &[sys::napi_val
             own.len()
         )));
     }
+    not_too_many(&form, arguments)?;
     match command.trailing {
         Trailing::Groups { from, size } if !(own.len() - usize::from(from)).is_multiple_of(usize::from(size)) => {
             return Err(Problem::argument(format!(
@@ -107,7 +114,7 @@ pub(super) fn form(js: Js, command: &'static Command, arguments: &[sys::napi_val
 pub(super) fn named(js: Js, arguments: &[sys::napi_value]) -> Result<(String, Form), Stop> {
     let name = arguments
         .first()
-        .and_then(|value| word(js, *value))
+        .and_then(|value| text_word(js, *value))
         .filter(|name| is_name(name))
         .ok_or_else(|| {
             Problem::argument("the name of a command must be a word such as 'HSET' or 'JSON.SET'".to_owned())
@@ -126,8 +133,24 @@ pub(super) fn named(js: Js, arguments: &[sys::napi_value]) -> Result<(String, Fo
         allowed(js, command, &arguments[1 + words..])?;
         form.command = Some(command);
         form.words = words;
+        if command.trailing == Trailing::Scores {
+            // Where they cannot be told, the server judges.
+            form.scores = scores(js, &form, command, &arguments[1..]).ok();
+        }
     }
+    not_too_many(&form, &arguments[1..])?;
     Ok((name, form))
+}
+
+fn not_too_many(form: &Form, arguments: &[sys::napi_value]) -> Result<(), Stop> {
+    if arguments.len() <= MAX_ARGUMENTS {
+        return Ok(());
+    }
+    Err(Problem::argument(format!(
+        "{} has {} arguments, of which a server takes at most {MAX_ARGUMENTS}: split them",
+        form.name(),
+        arguments.len()
+    )))
 }
 
 /// The entry of a container's subcommand, and how many arguments name it.
@@ -150,12 +173,10 @@ fn allowed(js: Js, command: &Command, arguments: &[sys::napi_value]) -> Result<(
             before,
             text,
         }) => {
-            let mut words = arguments.iter().filter_map(|value| word(js, *value));
-            if words
-                .by_ref()
-                .take_while(|word| word != before)
-                .all(|word| word != forbidden)
-            {
+            let words: Vec<_> = arguments.iter().filter_map(|value| word(js, *value)).collect();
+            // The last one: a group may have its name too (`XREADGROUP GROUP STREAMS …`).
+            let end = words.iter().rposition(|word| word == before).unwrap_or(words.len());
+            if words[..end].iter().all(|word| word != forbidden) {
                 return Ok(());
             }
             text
@@ -214,19 +235,31 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"._|-".contains(&byte))
 }
 
-/// A short string, in upper case: options and names are no longer than this.
+/// An option or a subcommand, in upper case. The server does not mind whether it came as text or as bytes:
+/// `client(Buffer.from('REPLY'), 'OFF')`.
 fn word(js: Js, value: sys::napi_value) -> Option<String> {
-    const LONGEST: usize = 64;
-    let mut bytes = [0_u8; LONGEST + 2];
+    text_word(js, value).or_else(|| argument::with_bytes(js, value, upper_case).ok()?)
+}
+
+/// The same, of text alone.
+fn text_word(js: Js, value: sys::napi_value) -> Option<String> {
+    let mut bytes = [0_u8; LONGEST_WORD + 2];
     let mut length = 0;
     // SAFETY: `value` is live in the current callback; at most `bytes.len()` bytes are written.
     let status = unsafe {
         sys::napi_get_value_string_utf8(js.env(), value, bytes.as_mut_ptr().cast(), bytes.len(), &raw mut length)
     };
-    if status != Status::napi_ok || length > LONGEST {
+    if status != Status::napi_ok {
         return None;
     }
-    Some(std::str::from_utf8(&bytes[..length]).ok()?.to_ascii_uppercase())
+    upper_case(&bytes[..length])
+}
+
+fn upper_case(word: &[u8]) -> Option<String> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
+    Some(std::str::from_utf8(word).ok()?.to_ascii_uppercase())
 }
 
 /// An object that is no byte array.

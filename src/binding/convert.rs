@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use napi::sys;
+use napi::sys::{self, PropertyAttributes};
 
 use super::environment::Environment;
 use super::js::{Js, Result, check};
@@ -55,26 +55,30 @@ pub(super) fn deliver(
         Notice::Executed { ticket, report } => {
             shared.taken(report.replies.len());
             let collects = shared.config.replies == Replies::Collect;
-            let outcome = batch_result(js, &report, collects, encoding)?;
+            // Whatever happens, the promise must hear of it.
+            let (result, error) = match batch_result(js, &report, collects, encoding) {
+                Ok(result) => (result, report.error),
+                Err(_) => (outcome(js, &report.outcome)?, Some(unspeakable())),
+            };
             call(
                 EXECUTED,
-                &[
-                    js.count(u64::from(ticket))?,
-                    outcome,
-                    maybe_error(js, report.error.as_ref())?,
-                ],
+                &[js.count(u64::from(ticket))?, result, maybe_error(js, error.as_ref())?],
             )
         }
         Notice::Settled { ticket } => call(SETTLED, &[js.count(u64::from(ticket))?]),
         Notice::Queried { ticket, reply } => {
-            let (value, error) = match &reply {
-                Ok(bytes) => {
-                    shared.taken(bytes.len());
-                    (replies::one(js, bytes, encoding)?, None)
-                }
+            let value = reply.and_then(|bytes| {
+                shared.taken(bytes.len());
+                replies::one(js, &bytes, encoding).map_err(|_| unspeakable())
+            });
+            let (value, error) = match value {
+                Ok(value) => (value, None),
                 Err(error) => (js.undefined()?, Some(error)),
             };
-            call(QUERIED, &[js.count(u64::from(ticket))?, value, maybe_error(js, error)?])
+            call(
+                QUERIED,
+                &[js.count(u64::from(ticket))?, value, maybe_error(js, error.as_ref())?],
+            )
         }
         Notice::Failed(one) => {
             shared.taken(one.size());
@@ -99,6 +103,11 @@ pub(super) fn maybe_error(js: Js, error: Option<&Error>) -> Result<sys::napi_val
     js.set(object, "code", js.text(error.code().as_bytes())?)?;
     js.set(object, "message", js.text(error.to_string().as_bytes())?)?;
     Ok(object)
+}
+
+/// Replies that Node-API makes no values of.
+fn unspeakable() -> Error {
+    Error::Internal("JavaScript cannot hold the replies".to_owned())
 }
 
 fn batch_result(js: Js, report: &Report, collects: bool, encoding: Encoding) -> Result<sys::napi_value> {
@@ -129,10 +138,26 @@ pub(super) fn counts(js: Js, outcome: &Outcome) -> Result<sys::napi_value> {
     js.set(object, "bytes", js.count(outcome.bytes)?)?;
     let errors = js.object()?;
     for (code, count) in &outcome.errors {
-        js.set(errors, code, js.count(*count)?)?;
+        define(js, errors, code, js.count(*count)?)?;
     }
     js.set(object, "errors", errors)?;
     Ok(object)
+}
+
+/// Sets a property of a name that the server chose, be it `__proto__`.
+fn define(js: Js, object: sys::napi_value, name: &str, value: sys::napi_value) -> Result<()> {
+    let property = sys::napi_property_descriptor {
+        utf8name: ptr::null(),
+        name: js.text(name.as_bytes())?,
+        method: None,
+        getter: None,
+        setter: None,
+        value,
+        attributes: PropertyAttributes::writable | PropertyAttributes::enumerable | PropertyAttributes::configurable,
+        data: ptr::null_mut(),
+    };
+    // SAFETY: the object, the name and the value are live in the current scope; one property is described.
+    check(unsafe { sys::napi_define_properties(js.env(), object, 1, &raw const property) })
 }
 
 /// Adds what only totals have.

@@ -6,10 +6,11 @@ use std::ptr;
 use std::sync::Arc;
 
 use napi::sys::{self, Status};
+use tokio::sync::watch;
 
 use super::append::{Method, Problem};
 use super::js::{Failed, Js, Result, check};
-use super::notices::Queue;
+use super::notices::{Mailbox, Queue};
 use crate::config::Encoding;
 use crate::error::Error;
 use crate::loader::Looker;
@@ -34,6 +35,9 @@ pub(super) struct Slot {
     pub(super) looker: Arc<Looker>,
     pub(super) encoding: Encoding,
     pub(super) state: State,
+    pub(super) mailbox: Arc<Mailbox>,
+    /// Closes when the pipeline's task is over, and with it its connection.
+    pub(super) over: watch::Receiver<()>,
 }
 
 pub(super) enum State {
@@ -49,6 +53,7 @@ impl Slot {
     pub(super) fn end(&mut self, error: Error) {
         if !matches!(self.state, State::Ended(_)) {
             self.pipeline.retire();
+            self.query.retire();
             self.state = State::Ended(error);
         }
     }

@@ -58,9 +58,10 @@ impl Queue {
             }),
         });
         let name = js.text(b"respipe")?;
+        let context = Arc::into_raw(Arc::clone(&queue)).cast_mut().cast();
         let mut function = ptr::null_mut();
         // SAFETY: `dispatch` is a live function. The context is a count of the queue's that `forget` gives back when
-        // the function is gone.
+        // the function is gone and nothing is handed over any more.
         check(unsafe {
             sys::napi_create_threadsafe_function(
                 js.env(),
@@ -70,9 +71,9 @@ impl Queue {
                 // The queue calls again only when the last call has come: 1 would do, 0 means no limit.
                 0,
                 1,
-                ptr::null_mut(),
-                None,
-                Arc::into_raw(Arc::clone(&queue)).cast_mut().cast(),
+                context,
+                Some(forget),
+                context,
                 Some(hand_over),
                 &raw mut function,
             )
@@ -152,7 +153,7 @@ unsafe extern "C" fn hand_over(
         // The environment is ending.
         return;
     }
-    // SAFETY: the context is a count of the queue's that is never given back: one a queue, one queue an environment.
+    // SAFETY: the context is a count of the queue's, which `forget` gives back only when no call comes any more.
     let queue = unsafe { &*context.cast::<Queue>() };
     // SAFETY: `env` is the environment of this very call.
     let js = unsafe { Js::new(env) };
@@ -166,12 +167,23 @@ unsafe extern "C" fn hand_over(
     }
 }
 
-/// An exception that came out of JavaScript goes where Node.js sends all that nobody catches.
+/// The thread-safe function is gone.
+unsafe extern "C" fn forget(_env: sys::napi_env, context: *mut c_void, _hint: *mut c_void) {
+    // SAFETY: the count that `Queue::new` gave away; Node-API calls this once, after the last `hand_over`.
+    drop(unsafe { Arc::from_raw(context.cast::<Queue>()) });
+}
+
+/// An exception that came out of JavaScript goes where Node.js sends all that nobody catches. There is none where a
+/// worker is being ended.
 fn raise(env: sys::napi_env) {
+    let mut pending = false;
     let mut exception = ptr::null_mut();
     // SAFETY: `env` is the environment of the current call; the exception is live once it is taken.
     unsafe {
-        if sys::napi_get_and_clear_last_exception(env, &raw mut exception) == Status::napi_ok {
+        if sys::napi_is_exception_pending(env, &raw mut pending) == Status::napi_ok
+            && pending
+            && sys::napi_get_and_clear_last_exception(env, &raw mut exception) == Status::napi_ok
+        {
             sys::napi_fatal_exception(env, exception);
         }
     }

@@ -56,7 +56,14 @@ impl Build for Builder {
 
     fn bulk(&mut self, bytes: &[u8]) -> Option<sys::napi_value> {
         match self.encoding {
-            Encoding::Utf8 => self.js.text(bytes),
+            // Node.js has no strings beyond 512 MiB, less a few bytes; a server has.
+            Encoding::Utf8 => self.js.text(bytes).or_else(|_| {
+                let message = format!(
+                    "a reply of {} bytes is longer than any string: use encoding: 'buffer'",
+                    bytes.len()
+                );
+                self.js.error(b"RESPIPE_UNSUPPORTED", message.as_bytes())
+            }),
             Encoding::Buffer => self.js.buffer(bytes),
         }
         .ok()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use napi::bindgen_prelude::{Env, Function, JsValue, Object, Result, Unknown};
 use napi::sys;
 use napi_derive::napi;
+use tokio::sync::watch;
 
 use super::append::{self, Known, MORE_EXPAND, MORE_FAILED, Method, Problem, Stop, Target};
 use super::convert;
@@ -17,7 +18,7 @@ use super::runtime;
 use crate::command::{COMMANDS, Command, Forbidden, Trailing};
 use crate::connection::state::Listening;
 use crate::error::Error;
-use crate::loader::{self, Looker, Shared};
+use crate::loader::{self, Listener, Looker, Notice, Shared};
 use crate::pipeline::Pipeline;
 
 /// Prepares this environment. `dispatch(handle, kind, …)` hears what happens; `isUsableView(bytes)` tells an empty
@@ -77,8 +78,11 @@ pub(crate) fn open(env: Env, options: NativeOptions) -> Result<u32> {
     let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
     let queue = Arc::clone(&environment.queue);
     let handle = environment.slots.borrow_mut().add(|handle| {
-        let shared = Arc::new(Shared::new(config, Arc::new(Mailbox { handle, queue })));
+        let mailbox = Arc::new(Mailbox { handle, queue });
+        let listener: Arc<dyn Listener> = Arc::clone(&mailbox) as _;
+        let shared = Arc::new(Shared::new(config, listener));
         let task = runtime.spawn(loader::run(Arc::clone(&shared)));
+        let (over_sender, over) = watch::channel(());
         runtime.spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -86,6 +90,7 @@ pub(crate) fn open(env: Env, options: NativeOptions) -> Result<u32> {
                 if task.await.is_err() {
                     shared.broken("the task of the pipeline broke down");
                 }
+                drop(over_sender);
             }
         });
         Slot {
@@ -94,6 +99,8 @@ pub(crate) fn open(env: Env, options: NativeOptions) -> Result<u32> {
             looker: Arc::new(Looker::default()),
             encoding,
             state: State::Open,
+            mailbox,
+            over,
         }
     });
     handle.map_err(|error| napi::Error::from_reason(error.to_string()))
@@ -129,10 +136,20 @@ pub(crate) fn drain(env: Env, handle: u32, ticket: u32) -> Result<()> {
     with(env, handle, |slot| slot.pipeline.shared().drain(ticket))
 }
 
-/// Dispatches under `ticket` once everything executed is over.
+/// Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too.
 #[napi(catch_unwind)]
 pub(crate) fn idle(env: Env, handle: u32, ticket: u32) -> Result<()> {
-    with(env, handle, |slot| slot.pipeline.shared().idle(ticket))
+    let runtime = runtime::handle().map_err(|error| napi::Error::from_reason(error.to_string()))?;
+    with(env, handle, |slot| {
+        if !matches!(slot.state, State::Ended(_)) {
+            return slot.pipeline.shared().idle(ticket);
+        }
+        let (mut over, mailbox) = (slot.over.clone(), Arc::clone(&slot.mailbox));
+        runtime.spawn(async move {
+            while over.changed().await.is_ok() {}
+            mailbox.notify(Notice::Settled { ticket });
+        });
+    })
 }
 
 /// Whether each failure is dispatched.
@@ -239,6 +256,8 @@ pub(crate) fn end(env: Env, handle: u32, aborted: bool) -> Result<()> {
     with(env, handle, |slot| {
         slot.end(error.clone());
         slot.pipeline.shared().stop(error);
+        // A question under way ends by itself; with it, or here, goes its connection.
+        slot.looker = Arc::default();
     })
 }
 

@@ -330,7 +330,7 @@ mod tests {
         assert!(reason.contains("has expired"), "{reason}");
 
         let root = (stranger.pem(), stranger.key().serialize_pem());
-        let reason = tls_reason(listen_tls(root, None).await, trusting(&stranger)).await;
+        let reason = tls_reason(listen_tls(root, None).await, trusting(&authority)).await;
         assert!(reason.contains("CA:TRUE"), "{reason}");
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::state::{Exchange, Violation};
+use super::state::{Broken, Exchange};
 
 /// The loader, as the task sees it.
 pub trait Driver {
@@ -38,14 +38,24 @@ pub enum Ended {
     Lost(String),
     /// Work was outstanding, and nothing moved for too long.
     Stalled,
-    Violated(Violation),
+    Violated(String),
+}
+
+impl From<Broken> for Ended {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Violation(reason) => Self::Violated(reason),
+            Broken::Unavailable(reason) => Self::Lost(reason),
+        }
+    }
 }
 
 /// Replies are small; 128 KiB take in those to several MiB of commands.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Slices and bytes offered to one write. More than 64 KiB at once did not load faster.
-const WRITE_SLICES: usize = 16;
+/// Slices offered to one write. Full segments fill the window with 16; more only spare system calls where many
+/// batches are tiny.
+const WRITE_SLICES: usize = 64;
 
 /// Reads before it is the writer's turn, so that neither starves.
 const READS_IN_A_ROW: usize = 4;
@@ -74,22 +84,21 @@ where
         tokio::select! {
             biased;
             moved = poll_fn(|cx| poll_io(Pin::new(stream), driver.exchange(), &mut buffer, cx)) => {
-                let ended = match moved {
-                    Ok(Moved { written }) => {
-                        // A reply that is only half there is no progress: else one byte a minute would do.
-                        if written > 0 || driver.exchange().replies() > replies {
-                            moved_at = Instant::now();
-                        }
-                        None
-                    }
-                    Err(Failed::Read(reason)) => Some(Ended::Lost(reason)),
-                    Err(Failed::Violated(violation)) => Some(Ended::Violated(violation)),
-                    Err(Failed::Write(reason)) => Some(last_words(stream, driver.exchange(), &mut buffer, reason).await),
-                };
-                if let Some(ended) = ended {
-                    return (moved_at, ended);
+                // A reply that is only half there is no progress: else one byte a minute would do.
+                let written = matches!(moved, Ok(Moved { written }) if written > 0);
+                if written || driver.exchange().replies() > replies {
+                    moved_at = Instant::now();
                 }
-                driver.settle();
+                match moved {
+                    // A peer that never pauses leaves the watchdog no turn.
+                    Ok(_) if !idle && moved_at.elapsed() >= stall => return (moved_at, Ended::Stalled),
+                    Ok(_) => driver.settle(),
+                    Err(Failed::Read(reason)) => return (moved_at, Ended::Lost(reason)),
+                    Err(Failed::Broken(broken)) => return (moved_at, broken.into()),
+                    Err(Failed::Write(reason)) => {
+                        return (moved_at, last_words(stream, driver, wake, &mut buffer, reason).await);
+                    }
+                }
             }
             () = wake.notified() => {}
             () = &mut watchdog, if !idle => {
@@ -109,7 +118,7 @@ struct Moved {
 enum Failed {
     Read(String),
     Write(String),
-    Violated(Violation),
+    Broken(Broken),
 }
 
 /// Reads and writes what is possible now. Ready as soon as anything moved.
@@ -133,8 +142,8 @@ where
             }
             Poll::Ready(Ok(())) => {
                 moved = true;
-                if let Err(violation) = exchange.received(read.filled()) {
-                    return Poll::Ready(Err(Failed::Violated(violation)));
+                if let Err(broken) = exchange.received(read.filled()) {
+                    return Poll::Ready(Err(Failed::Broken(broken)));
                 }
             }
         }
@@ -175,17 +184,37 @@ where
 }
 
 /// Writing has failed. Replies and the reason may still be on their way: reads to the end.
-async fn last_words<S>(stream: &mut S, exchange: &mut Exchange, buffer: &mut [u8], reason: String) -> Ended
+async fn last_words<S>(
+    stream: &mut S,
+    driver: &mut impl Driver,
+    wake: &Notify,
+    buffer: &mut [u8],
+    reason: String,
+) -> Ended
 where
     S: AsyncRead + Unpin,
 {
-    let reading = async {
-        while let Ok(bytes @ 1..) = stream.read(buffer).await {
-            if let Err(violation) = exchange.received(&buffer[..bytes]) {
-                return Ended::Violated(violation);
+    let mut time_is_up = pin!(sleep(LAST_WORDS));
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut time_is_up => return Ended::Lost(reason),
+            () = wake.notified() => {
+                if driver.refill() == Flow::Stop {
+                    return Ended::Stopped;
+                }
+            }
+            read = stream.read(buffer) => {
+                let Ok(bytes @ 1..) = read else {
+                    return Ended::Lost(reason);
+                };
+                if let Err(broken) = driver.exchange().received(&buffer[..bytes]) {
+                    return broken.into();
+                }
             }
         }
-        Ended::Lost(reason.clone())
-    };
-    timeout(LAST_WORDS, reading).await.unwrap_or(Ended::Lost(reason))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! The JavaScript thread asks for room and may wait for it; the loader gives back what was answered.
 
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What a batch occupies besides its bytes, about: counted, so that no number of tiny batches is free.
@@ -84,7 +85,8 @@ impl Budget {
             if room >= needed {
                 return Ok(room);
             }
-            if ledger.executed == 0 {
+            // Even where all is answered, a batch gives room when it finishes.
+            if ledger.is_idle() {
                 let untaken = ledger.untaken > 0 && needed + open <= self.max;
                 return Err(if untaken {
                     Hopeless::Untaken
@@ -110,14 +112,12 @@ impl Budget {
         ledger.batches += 1;
     }
 
-    /// `bytes` were answered and `batches` finished, which leaves `untaken` bytes more for JavaScript. Returns who
-    /// waited for that.
+    /// `bytes` were answered and `batches` finished. Returns who waited for that.
     #[must_use]
-    pub(crate) fn settle(&self, bytes: usize, batches: usize, untaken: usize) -> Vec<u32> {
+    pub(crate) fn settle(&self, bytes: usize, batches: usize) -> Vec<u32> {
         let mut ledger = self.lock();
         ledger.executed = ledger.executed.saturating_sub(bytes);
         ledger.batches = ledger.batches.saturating_sub(batches);
-        ledger.untaken += untaken;
         self.freed.notify_all();
         let mut settled = Vec::new();
         if ledger.executed < self.drained() || ledger.executed == 0 {
@@ -134,7 +134,19 @@ impl Budget {
         if more != 0 {
             let mut ledger = self.lock();
             ledger.untaken = ledger.untaken.saturating_add_signed(more);
+            self.freed.notify_all();
         }
+    }
+
+    /// Nobody works any more, and nothing will be answered. Returns who waited.
+    #[must_use]
+    pub(crate) fn abandon(&self) -> Vec<u32> {
+        let mut ledger = self.lock();
+        ledger.executed = 0;
+        ledger.batches = 0;
+        let mut settled = mem::take(&mut ledger.drains);
+        settled.append(&mut ledger.idles);
+        settled
     }
 
     /// JavaScript took that much.
@@ -174,6 +186,12 @@ impl Budget {
         waits
     }
 
+    /// All that takes room.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.lock().held()
+    }
+
     fn drained(&self) -> usize {
         self.max / 16
     }
@@ -197,7 +215,8 @@ mod tests {
         assert_eq!(budget.room(1_000), 9_000);
         budget.execute(2_000);
         assert_eq!(budget.room(1_000), 9_000 - 2_000 - BATCH_OVERHEAD);
-        assert!(budget.settle(2_000, 1, 300).is_empty());
+        assert!(budget.settle(2_000, 1).is_empty());
+        budget.keep(300);
         assert_eq!(budget.room(1_000), 8_700);
         budget.take(300);
         assert_eq!(budget.room(0), 10_000);
@@ -212,7 +231,7 @@ mod tests {
             move || budget.wait_for_room(5_000, 0)
         });
         thread::sleep(Duration::from_millis(20));
-        let _ = budget.settle(9_000, 1, 0);
+        let _ = budget.settle(9_000, 1);
         assert_eq!(waiter.join().expect("no panic"), Ok(10_000));
     }
 
@@ -220,7 +239,7 @@ mod tests {
     fn waiting_in_vain_ends_at_once() {
         let budget = Budget::new(10_000);
         assert_eq!(budget.wait_for_room(2_000, 9_000), Err(Hopeless::NothingExecuted));
-        let _ = budget.settle(0, 0, 9_000);
+        budget.keep(9_000);
         assert_eq!(budget.wait_for_room(2_000, 0), Err(Hopeless::Untaken));
         budget.execute(500);
         assert_eq!(budget.wait_for_room(11_000, 0), Err(Hopeless::NothingExecuted));
@@ -246,9 +265,9 @@ mod tests {
         budget.execute(3_000);
         assert!(budget.needs_drain());
         assert!(budget.wait_for_drain(7));
-        assert!(budget.settle(2_000, 0, 0).is_empty());
+        assert!(budget.settle(2_000, 0).is_empty());
         assert!(!budget.needs_drain());
-        assert_eq!(budget.settle(1, 0, 0), [7]);
+        assert_eq!(budget.settle(1, 0), [7]);
     }
 
     #[test]
@@ -257,7 +276,7 @@ mod tests {
         assert!(!budget.wait_for_idle(1));
         budget.execute(10);
         assert!(budget.wait_for_idle(2));
-        assert!(budget.settle(10, 0, 0).is_empty());
-        assert_eq!(budget.settle(0, 1, 0), [2]);
+        assert!(budget.settle(10, 0).is_empty());
+        assert_eq!(budget.settle(0, 1), [2]);
     }
 }

@@ -4,11 +4,15 @@
 
 mod budget;
 mod query;
+#[cfg(test)]
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -20,7 +24,7 @@ pub use self::query::Looker;
 pub use self::work::run;
 use crate::batch::{Batch, Pool};
 use crate::config::Config;
-use crate::connection::state::Listening;
+use crate::connection::state::{Exchange, Listening, Settings};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
 
@@ -73,23 +77,35 @@ pub struct Shared {
     pub config: Config,
     pub(crate) budget: Budget,
     pub(crate) pool: Arc<Pool>,
-    inbox: Mutex<VecDeque<Work>>,
+    inbox: Mutex<Inbox>,
     /// Something is in the inbox, or the work is to stop.
     wake: Notify,
     stop: watch::Sender<Option<Error>>,
-    totals: Mutex<Totals>,
-    /// What unfinished batches know by now.
+    known: Mutex<Known>,
     live: Live,
     started: Instant,
     listener: Arc<dyn Listener>,
 }
 
+#[derive(Debug, Default)]
+struct Inbox {
+    work: VecDeque<Work>,
+    /// Nobody will look into it any more, for this reason.
+    closed: Option<Error>,
+}
+
+/// What became of the commands. Under one lock, so that no look at it counts a command twice.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of finished batches.
+    totals: Totals,
+    /// Of the batch under way: succeeded, failed, unknown.
+    under_way: (u64, u64, u64),
+}
+
 /// A look at the work that is under way.
 #[derive(Debug, Default)]
 struct Live {
-    succeeded: AtomicU64,
-    failed: AtomicU64,
-    unknown: AtomicU64,
     in_flight: AtomicUsize,
     connected: AtomicBool,
     listening: AtomicBool,
@@ -122,7 +138,7 @@ impl Shared {
             inbox: Mutex::default(),
             wake: Notify::new(),
             stop: watch::Sender::new(None),
-            totals: Mutex::default(),
+            known: Mutex::default(),
             live: Live::default(),
             started: Instant::now(),
             listener,
@@ -131,15 +147,42 @@ impl Shared {
 
     /// Hands over a batch, which may be empty, and with a ticket asks for a report.
     pub(crate) fn execute(&self, batch: Batch, ticket: Option<u32>) {
-        {
-            let mut inbox = lock(&self.inbox);
-            if batch.commands > 0 {
-                self.budget.execute(batch.bytes);
-                inbox.push_back(Work::Batch(batch));
-            }
-            inbox.extend(ticket.map(Work::Report));
+        let mut inbox = lock(&self.inbox);
+        if let Some(error) = inbox.closed.clone() {
+            drop(inbox);
+            return self.refuse(batch, ticket, error);
         }
+        if batch.commands > 0 {
+            self.budget.execute(batch.bytes);
+            inbox.work.push_back(Work::Batch(batch));
+        }
+        inbox.work.extend(ticket.map(Work::Report));
+        drop(inbox);
         self.wake.notify_one();
+    }
+
+    /// A batch that nobody will take on: none of it is done.
+    fn refuse(&self, batch: Batch, ticket: Option<u32>, error: Error) {
+        let mut report = Report::default();
+        if batch.commands > 0 {
+            let mut exchange = Exchange::new(self.settings());
+            exchange.push(batch, 0);
+            exchange.give_up(&error);
+            for finished in exchange.take_finished() {
+                let max = self.config.max_failures;
+                let totals = &mut lock(&self.known).totals;
+                totals.batches += 1;
+                totals.outcome.add(finished.outcome.clone(), max);
+                report.outcome.add(finished.outcome, max);
+                report.replies.extend(finished.replies);
+            }
+        }
+        report.error = Some(error);
+        if let Some(ticket) = ticket {
+            self.budget.keep(report.replies.len().cast_signed());
+            let report = Box::new(report);
+            self.listener.notify(Notice::Executed { ticket, report });
+        }
     }
 
     /// Ends the work: what is outstanding is given up with this error.
@@ -174,8 +217,13 @@ impl Shared {
 
     /// The task has broken down.
     pub fn broken(&self, reason: &str) {
+        let error = Error::Internal(reason.to_owned());
+        lock(&self.inbox).closed = Some(error.clone());
         self.budget.give_up();
-        self.listener.notify(Notice::Broken(Error::Internal(reason.to_owned())));
+        self.listener.notify(Notice::Broken(error));
+        for ticket in self.budget.abandon() {
+            self.listener.notify(Notice::Settled { ticket });
+        }
     }
 
     /// JavaScript took replies or failures of that size.
@@ -189,11 +237,14 @@ impl Shared {
     }
 
     pub fn stats(&self) -> Stats {
-        let mut totals = lock(&self.totals).clone();
-        let (succeeded, failed) = (self.live.succeeded.load(Relaxed), self.live.failed.load(Relaxed));
+        let (mut totals, (succeeded, failed, unknown)) = {
+            let known = lock(&self.known);
+            (known.totals.clone(), known.under_way)
+        };
+        totals.outcome.commands += succeeded + failed + unknown;
         totals.outcome.succeeded += succeeded;
         totals.outcome.failed += failed;
-        totals.outcome.unknown += self.live.unknown.load(Relaxed);
+        totals.outcome.unknown += unknown;
         let in_flight_bytes = self.live.in_flight.load(Relaxed);
         Stats {
             totals,
@@ -209,6 +260,17 @@ impl Shared {
             Listening::Yes
         } else {
             Listening::No
+        }
+    }
+
+    /// What the machine of a connection needs to know.
+    fn settings(&self) -> Settings {
+        Settings {
+            replies: self.config.replies,
+            transaction: self.config.transaction,
+            max_in_flight: self.config.max_in_flight,
+            max_failures: self.config.max_failures,
+            listening: self.listening(),
         }
     }
 

@@ -11,10 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Notice, Report, Shared, Work, lock};
 use crate::connection::link::{self, Link};
-use crate::connection::state::{Exchange, Finished, Settings};
+use crate::connection::state::{Exchange, Finished};
 use crate::connection::task::{Driver, Ended, Flow, serve};
 use crate::connection::tls::Connector;
 use crate::error::Error;
+use crate::outcome::Failure;
 use crate::retry::{Backoff, Verdict};
 
 /// A clean goodbye (TLS tells the peer) may take so long.
@@ -37,6 +38,8 @@ struct Loader {
     /// Reply bytes that are counted as untaken and not reported yet.
     kept: usize,
     connector: Option<Connector>,
+    /// Work is outstanding since then, and no command was answered.
+    waiting_since: Instant,
     backoff: Backoff,
     /// A connection was up before: the next one is a reconnection.
     connected_before: Before,
@@ -56,20 +59,14 @@ enum Step {
 impl Loader {
     fn new(shared: Arc<Shared>) -> Self {
         let config = &shared.config;
-        let settings = Settings {
-            replies: config.replies,
-            transaction: config.transaction,
-            max_in_flight: config.max_in_flight,
-            max_failures: config.max_failures,
-            listening: shared.listening(),
-        };
         Self {
-            exchange: Exchange::new(settings),
+            exchange: Exchange::new(shared.settings()),
             order: VecDeque::new(),
             report: Report::default(),
             next_index: 0,
             kept: 0,
             connector: None,
+            waiting_since: Instant::now(),
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
             shared,
@@ -88,6 +85,8 @@ impl Loader {
             }
             match self.connect().await {
                 Ok(link) => self.serve(link).await,
+                // Seen to when the loop comes round.
+                Err(_) if self.shared.stopped().is_some() => {}
                 Err(error) => self.give_up(&error),
             }
         }
@@ -95,7 +94,6 @@ impl Loader {
 
     /// Tries as often as it may.
     async fn connect(&mut self) -> Result<Link, Error> {
-        let since = Instant::now();
         loop {
             let error = match self.open().await {
                 Ok(link) => {
@@ -106,7 +104,7 @@ impl Loader {
             };
             match Verdict::of(&error) {
                 Verdict::GiveUp => return Err(error),
-                Verdict::Retry => match self.backoff.next(since.elapsed()) {
+                Verdict::Retry => match self.backoff.next(self.waiting_since.elapsed()) {
                     Some(delay) => self.unless_stopped(sleep(delay)).await?,
                     None => return Err(error),
                 },
@@ -131,7 +129,7 @@ impl Loader {
     fn connected(&mut self, link: &Link) {
         self.shared.live.connected.store(true, Relaxed);
         if self.connected_before == Before::Once {
-            lock(&self.shared.totals).reconnects += 1;
+            lock(&self.shared.known).totals.reconnects += 1;
             self.shared.listener.notify(Notice::Reconnected {
                 address: link.address.clone(),
             });
@@ -144,10 +142,12 @@ impl Loader {
     /// Uses the connection while it lasts, then sees to what is left.
     async fn serve(&mut self, mut link: Link) {
         let shared = Arc::clone(&self.shared);
-        let before = self.exchange.replies();
+        let before = self.exchange.answered();
         let (moved_at, ended) = serve(&mut link.stream, self, &shared.wake, shared.config.stall_timeout).await;
         shared.live.connected.store(false, Relaxed);
-        if self.exchange.replies() > before {
+        // A server that takes bytes and only ever hangs up makes no progress, nor one that queues and never executes.
+        if self.exchange.answered() > before {
+            self.waiting_since = self.waiting_since.max(moved_at);
             self.backoff.progress();
         }
         let address = link.address;
@@ -162,7 +162,7 @@ impl Loader {
             Ended::Violated(violation) => {
                 let error = Error::Protocol {
                     address,
-                    reason: violation.0,
+                    reason: violation,
                 };
                 self.exchange.distrust(&error);
                 return self.give_up(&error);
@@ -178,7 +178,7 @@ impl Loader {
             // Nothing was under way: the next batch finds a new connection.
             return;
         }
-        match self.backoff.next(moved_at.elapsed()) {
+        match self.backoff.next(self.waiting_since.elapsed()) {
             None => self.give_up(&error),
             Some(delay) => {
                 self.exchange.disconnected(&error);
@@ -214,9 +214,13 @@ impl Loader {
 
     fn stop(mut self) {
         let error = self.shared.stopped().unwrap_or(Error::Closed);
+        // Who executes from here on is refused at once, so that nothing is left behind.
+        lock(&self.shared.inbox).closed = Some(error.clone());
         let _ = self.refill();
         self.exchange.give_up(&error);
         self.settle();
+        // Nobody will ask for the report on automatic batches any more.
+        self.shared.budget.keep(-self.kept.cast_signed());
     }
 
     async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
@@ -227,16 +231,23 @@ impl Loader {
         }
     }
 
-    /// A batch is over: it goes into the report, and into the totals.
-    fn add(&mut self, finished: Finished) {
+    /// What became of commands goes into the totals.
+    fn count(&self, finished: &[Finished]) {
         let max = self.shared.config.max_failures;
-        {
-            let mut totals = lock(&self.shared.totals);
-            totals.batches += 1;
-            totals.outcome.add(finished.outcome.clone(), max);
-            totals.resent = self.exchange.resent();
+        let mut known = lock(&self.shared.known);
+        for finished in finished {
+            known.totals.batches += 1;
+            known.totals.outcome.add(finished.outcome.clone(), max);
         }
-        self.report.outcome.add(finished.outcome, max);
+        known.totals.resent = self.exchange.resent();
+        known.under_way = self.exchange.progress();
+    }
+
+    /// A batch is over: it goes into the report.
+    fn add(&mut self, finished: Finished) {
+        self.report
+            .outcome
+            .add(finished.outcome, self.shared.config.max_failures);
         if self.report.replies.is_empty() {
             self.report.replies = finished.replies;
         } else {
@@ -267,22 +278,14 @@ impl Loader {
         self.kept = kept;
     }
 
-    fn overheard(&mut self) -> usize {
-        let mut bytes = 0;
-        for failure in self.exchange.take_overheard() {
-            bytes += failure.size();
+    /// Tells failures to those who listen. Counted before, as JavaScript may take them at once.
+    fn tell_overheard(&mut self) {
+        let overheard = self.exchange.take_overheard();
+        let bytes: usize = overheard.iter().map(Failure::size).sum();
+        self.shared.budget.keep(bytes.cast_signed());
+        for failure in overheard {
             self.shared.listener.notify(Notice::Failed(failure));
         }
-        bytes
-    }
-
-    fn look(&self) {
-        let live = &self.shared.live;
-        let (succeeded, failed, unknown) = self.exchange.progress();
-        live.succeeded.store(succeeded, Relaxed);
-        live.failed.store(failed, Relaxed);
-        live.unknown.store(unknown, Relaxed);
-        live.in_flight.store(self.exchange.in_flight(), Relaxed);
     }
 }
 
@@ -292,7 +295,7 @@ impl Driver for Loader {
     }
 
     fn refill(&mut self) -> Flow {
-        let work = mem::take(&mut *lock(&self.shared.inbox));
+        let work = mem::take(&mut lock(&self.shared.inbox).work);
         let flow = if self.shared.stop.borrow().is_some() {
             Flow::Stop
         } else {
@@ -302,6 +305,10 @@ impl Driver for Loader {
             return flow;
         }
         self.exchange.overhear(self.shared.listening());
+        if self.exchange.is_idle() {
+            self.waiting_since = Instant::now();
+            self.backoff.progress();
+        }
         for work in work {
             match work {
                 Work::Batch(batch) => {
@@ -322,23 +329,26 @@ impl Driver for Loader {
 
     fn settle(&mut self) {
         let finished = self.exchange.take_finished();
-        let batches = finished.len();
+        self.count(&finished);
+        self.shared.live.in_flight.store(self.exchange.in_flight(), Relaxed);
+        let released = self.exchange.take_released();
+        for segment in released.segments {
+            self.shared.pool.put_back(segment);
+        }
+        let settled = match (released.bytes, finished.len()) {
+            (0, 0) => Vec::new(),
+            (bytes, batches) => self.shared.budget.settle(bytes, batches),
+        };
+        // Whoever hears that a batch is over has heard of its failures, and finds its room free.
+        self.tell_overheard();
         for finished in finished {
             self.add(finished);
             self.order.pop_front();
             self.report();
         }
         self.count_kept();
-        let overheard = self.overheard();
-        let released = self.exchange.take_released();
-        for segment in released.segments {
-            self.shared.pool.put_back(segment);
-        }
-        self.look();
-        if released.bytes > 0 || batches > 0 || overheard > 0 {
-            for ticket in self.shared.budget.settle(released.bytes, batches, overheard) {
-                self.shared.listener.notify(Notice::Settled { ticket });
-            }
+        for ticket in settled {
+            self.shared.listener.notify(Notice::Settled { ticket });
         }
     }
 }

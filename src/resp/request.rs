@@ -144,6 +144,9 @@ impl Request {
         let mut segments = std::mem::take(&mut self.segments);
         if self.current.commands > 0 {
             segments.push(self.pool.seal(&mut self.current));
+        } else if self.current.capacity() > self.pool.segment_bytes() {
+            // It grew for a command that was refused: no batch may fill it.
+            self.current = Segment::default();
         }
         self.cursor = 0;
         self.limit = self.current.capacity();

@@ -287,10 +287,7 @@ fn require_master(role: &[u8]) -> Result<(), Objection> {
         b"master" => Ok(()),
         b"sentinel" => Err(Objection::Refused(A_SENTINEL.into())),
         b"slave" | b"replica" => Err(Objection::Refused("it is a replica, and does not take writes".into())),
-        other => Err(Objection::Refused(format!(
-            "its role is {:?}, not master",
-            excerpt(other)
-        ))),
+        other => Err(Objection::Role(other.to_vec())),
     }
 }
 
@@ -303,6 +300,8 @@ enum Objection {
     Login(&'static str, Vec<u8>),
     NoEcho(Vec<u8>),
     Refused(String),
+    /// Not the one of a master.
+    Role(Vec<u8>),
     /// Not what can be answered to the command of this name.
     Unexpected(&'static str),
 }
@@ -328,6 +327,10 @@ impl Objection {
                 reason: format!("the user needs the permission +echo: {}", secrets.quote(&text)),
             },
             Self::Refused(reason) => Error::Refused { address, reason },
+            Self::Role(role) => Error::Refused {
+                address,
+                reason: format!("its role is \"{}\", not master", secrets.excerpt(&role)),
+            },
             Self::Unexpected(name) => Error::Protocol {
                 address,
                 reason: format!("unexpected reply to {name}: {}", secrets.excerpt(reply)),

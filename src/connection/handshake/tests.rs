@@ -282,6 +282,8 @@ async fn quoted_passwords_are_hidden() {
         let script = [(hello.as_str(), UNKNOWN), (&auth, &*quoted)];
         is_refused(&with_password(), &script, "auth", "AUTH: ERR").await;
     }
+    let role = greeting().replace("$6\r\nmaster", &format!("+{PASSWORD}"));
+    is_refused(&with_password(), &[(&hello, &role)], "refused", "role is \"***\"").await;
     // An echo server, cut off within the password or not.
     let echoed = String::from_utf8(encode(&[b"HELLO", b"2", b"AUTH", b"default", PASSWORD.as_bytes()])).unwrap();
     is_refused(&with_password(), &[(&hello, &echoed)], "protocol", "***").await;

@@ -1,5 +1,7 @@
 //! What goes over the wire in one piece: a segment of commands, or what frames a batch.
 
+use std::ops::Range;
+
 use crate::batch::Segment;
 use crate::command::{self, first_key};
 use crate::resp::walk;
@@ -25,23 +27,58 @@ impl Frame {
 
 /// `ECHO` of a nonce: the end of a batch. That it comes exactly where the count of replies says proves that
 /// every reply before it was this batch's.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Fence {
-    request: Vec<u8>,
-    reply: Vec<u8>,
+    request: [u8; FENCE.len()],
 }
+
+/// The nonce is in place of the zeros.
+const FENCE: &[u8; 53] = b"*2\r\n$4\r\nECHO\r\n$32\r\n00000000000000000000000000000000\r\n";
+const NONCE: Range<usize> = 19..51;
+
+/// Echoed as it was sent: the last word of the request is the reply.
+const FENCE_REPLY: Range<usize> = 14..53;
 
 impl Fence {
     pub(super) fn new() -> Self {
-        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        let reply = format!("$32\r\n{nonce}\r\n").into_bytes();
-        let request = [b"*2\r\n$4\r\nECHO\r\n", reply.as_slice()].concat();
-        Self { request, reply }
+        let mut request = *FENCE;
+        let mut random = fastrand::u128(..);
+        for digit in &mut request[NONCE] {
+            *digit = b"0123456789abcdef"[(random & 15) as usize];
+            random >>= 4;
+        }
+        Self { request }
     }
 
     /// The bytes that answer it.
     pub(super) fn reply(&self) -> &[u8] {
-        &self.reply
+        &self.request[FENCE_REPLY]
+    }
+}
+
+/// Watches for a fence's reply among those of the commands before it: then some of these are missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lookout {
+    /// Bytes of the reply that is being read, as far as they are the fence's; `None` once they are not.
+    matched: Option<usize>,
+}
+
+impl Lookout {
+    /// A reply begins.
+    pub(super) fn begin(&mut self) {
+        self.matched = Some(0);
+    }
+
+    /// More of it has come. Tells whether the whole fence has.
+    pub(super) fn sees(&mut self, bytes: &[u8], fence: &Fence) -> bool {
+        let Some(matched) = self.matched else { return false };
+        let matched = matched + bytes.len();
+        let expected = fence.reply().get(..matched).unwrap_or_default();
+        self.matched = expected
+            .ends_with(bytes)
+            .then_some(matched)
+            .filter(|_| !expected.is_empty());
+        self.matched == Some(fence.reply().len())
     }
 }
 
@@ -146,6 +183,15 @@ impl Data {
         self.skipped += commands;
         self.index += u64::from(commands);
         self.answered = 0;
+    }
+
+    /// As if nothing of it had been written.
+    pub(super) fn restart(&mut self) {
+        self.answered = 0;
+        self.written = Place {
+            at: self.from,
+            command: self.skipped,
+        };
     }
 
     pub(super) fn into_segment(self) -> Segment {

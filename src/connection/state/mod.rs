@@ -20,8 +20,16 @@
 
 mod frame;
 mod open_batch;
+#[cfg(test)]
+pub(crate) mod peer;
+#[cfg(test)]
+mod properties;
 mod replies;
+#[cfg(test)]
+mod tests;
 mod transaction;
+#[cfg(test)]
+mod transaction_tests;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -36,10 +44,16 @@ use crate::config::Transaction;
 use crate::error::Error;
 use crate::outcome::Failure;
 
-/// The peer broke the protocol: nothing it said since the last fence can be trusted.
+/// Why a connection is of no more use, as its replies tell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Violation(pub String);
+pub enum Broken {
+    /// The peer broke the protocol: nothing it said since the last fence can be trusted.
+    #[error("{0}")]
+    Violation(String),
+    /// The server refuses everything for now, the fence too. Its other replies count.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// What answers set free.
 #[derive(Debug, Default)]
@@ -70,7 +84,17 @@ pub struct Exchange {
     /// Failures for those who listen to each.
     overheard: Vec<Failure>,
     replies: u64,
+    answered: u64,
     resent: u64,
+    trust: Trust,
+}
+
+/// Whether what the peer has said on this connection counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Whole,
+    /// Not even that it took a MULTI: what was written may have run command by command.
+    Broken,
 }
 
 impl Exchange {
@@ -89,18 +113,26 @@ impl Exchange {
             released: Released::default(),
             overheard: Vec::new(),
             replies: 0,
+            answered: 0,
             resent: 0,
+            trust: Trust::Whole,
         }
     }
 
     /// Takes on a batch; `index` is the place of its first command among those of its `exec()`.
     pub fn push(&mut self, batch: Batch, mut index: u64) {
-        let wrap = self.settings.transaction == Transaction::EachBatch;
-        self.batches.push_back(OpenBatch::new(&batch, self.settings));
+        // An empty EXEC has no element that would end it.
+        let wrap = self.settings.transaction == Transaction::EachBatch && batch.commands > 0;
+        let fence = Fence::new();
+        self.batches.push_back(OpenBatch::new(&batch, fence, self.settings));
         if wrap {
             self.frames.push_back(Frame::Multi);
         }
         for segment in batch.segments {
+            if segment.commands() == 0 {
+                // Nothing would be answered to it.
+                continue;
+            }
             let commands = u64::from(segment.commands());
             self.frames.push_back(Frame::Data(Data::new(segment, index)));
             index += commands;
@@ -108,7 +140,7 @@ impl Exchange {
         if wrap {
             self.frames.push_back(Frame::Exec);
         }
-        self.frames.push_back(Frame::Fence(Fence::new()));
+        self.frames.push_back(Frame::Fence(fence));
     }
 
     /// Whether later batches keep their failures for [`Self::take_overheard`].
@@ -129,6 +161,11 @@ impl Exchange {
     /// Grows with every reply that was completed.
     pub fn replies(&self) -> u64 {
         self.replies
+    }
+
+    /// Grows with every command that is settled by a reply: of its own or, in a transaction, of EXEC.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// Commands written a second time after a lost connection.
@@ -213,7 +250,7 @@ impl Exchange {
     ///
     /// # Errors
     /// Where it breaks the protocol. The connection is then of no use; see [`Self::distrust`].
-    pub fn received(&mut self, mut input: &[u8]) -> Result<(), Violation> {
+    pub fn received(&mut self, mut input: &[u8]) -> Result<(), Broken> {
         while !input.is_empty() {
             let consumed = match self.frames.front() {
                 None => self.unasked(input)?,
@@ -228,11 +265,12 @@ impl Exchange {
         Ok(())
     }
 
-    /// The peer broke the protocol: no reply since the last fence counts.
+    /// The peer broke the protocol: no reply since the last fence counts. [`Self::give_up`] has to follow.
     pub fn distrust(&mut self, cause: &Error) {
-        if let Some(batch) = self.batches.front_mut() {
-            batch.take_back(cause);
-        }
+        self.trust = Trust::Broken;
+        // With it goes a reply that is half read.
+        self.reader = Reader::new();
+        self.take_back_front(cause);
     }
 
     /// The connection is gone. What was written and not answered is unknown; the rest waits for the next one.
@@ -243,9 +281,11 @@ impl Exchange {
 
     /// The work is given up: what was not written is certainly not done.
     pub fn give_up(&mut self, cause: &Error) {
+        // Those before are over, and have nothing to do with it.
+        let over = self.finished.len();
         self.settle_in_flight(cause);
         self.forget_connection();
-        for finished in &mut self.finished {
+        for finished in &mut self.finished[over..] {
             finished.error.get_or_insert_with(|| cause.clone());
         }
         while let Some(frame) = self.frames.pop_front() {
@@ -268,14 +308,14 @@ impl Exchange {
         if let Some(batch) = self.batches.front_mut() {
             self.reader.drop_half(&mut batch.replies);
         }
-        let mut sent = self.sent;
-        let mut offset = self.offset;
-        let frames = std::mem::take(&mut self.frames);
-        let mut frames = frames.into_iter();
+        let (mut sent, mut offset) = (self.sent, self.offset);
+        let mut frames = std::mem::take(&mut self.frames).into_iter();
         let mut left = VecDeque::new();
         let mut rest_of_batches = VecDeque::new();
-        while sent > 0 || offset > 0 {
-            // One batch: up to its fence.
+        // The one in front may be half answered with nothing of it in flight: a transaction without its EXEC.
+        let mut begun = true;
+        while begun && let Some(mut batch) = self.batches.pop_front() {
+            // Up to its fence.
             let mut batch_frames = Vec::new();
             for frame in frames.by_ref() {
                 let last = matches!(frame, Frame::Fence(_));
@@ -291,11 +331,10 @@ impl Exchange {
                 0
             };
             sent -= written;
-            let Some(mut batch) = self.batches.pop_front() else {
-                break;
-            };
-            let unfinished = if self.settings.transaction == Transaction::EachBatch {
-                self.settle_transaction(&mut batch, batch_frames, written, cause)
+            begun = sent > 0 || offset > 0;
+            let whole = self.settings.transaction == Transaction::EachBatch && self.trust == Trust::Whole;
+            let unfinished = if whole {
+                self.settle_transaction(&mut batch, batch_frames, written, partly, cause)
             } else {
                 self.settle_commands(&mut batch, batch_frames, written, partly, cause)
             };
@@ -350,6 +389,7 @@ impl Exchange {
         self.in_flight = 0;
         self.reader = Reader::new();
         self.multi_accepted = false;
+        self.trust = Trust::Whole;
     }
 
     /// The frame in front is answered; it leaves the window.

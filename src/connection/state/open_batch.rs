@@ -5,7 +5,7 @@ use crate::config::{Replies, Transaction};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
 
-use super::frame::Data;
+use super::frame::{Data, Fence};
 
 /// What the machine needs of the options.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +38,15 @@ pub struct Finished {
 pub(super) struct OpenBatch {
     pub(super) outcome: Outcome,
     pub(super) replies: Vec<u8>,
+    /// Ends it.
+    pub(super) fence: Fence,
+    /// Commands of a transaction that a lost connection undid, and that were not written again yet.
+    pub(super) undone: u64,
     settings: Settings,
 }
 
 impl OpenBatch {
-    pub(super) fn new(batch: &Batch, settings: Settings) -> Self {
+    pub(super) fn new(batch: &Batch, fence: Fence, settings: Settings) -> Self {
         let outcome = Outcome {
             commands: batch.commands,
             bytes: batch.bytes as u64,
@@ -51,6 +55,8 @@ impl OpenBatch {
         Self {
             outcome,
             replies: Vec::new(),
+            fence,
+            undone: 0,
             settings,
         }
     }
@@ -110,11 +116,11 @@ impl OpenBatch {
     }
 
     /// In a transaction that was lost between EXEC and its reply: so are all commands that were not refused;
-    /// `replied` of them have a reply, if only that they were queued.
-    pub(super) fn rest_unknown(&mut self, replied: u64, cause: &Error) {
+    /// `queued` of them were answered, if only by that.
+    pub(super) fn queued_unknown(&mut self, queued: u64, cause: &Error) {
         self.replace_queued(cause.code(), &unknown_text(cause));
-        self.outcome.unknown = self.outcome.commands - self.outcome.succeeded - self.outcome.failed;
-        self.stand_in(self.outcome.commands - replied, cause.code(), &unknown_text(cause));
+        self.outcome.unknown = self.outcome.commands - self.outcome.failed;
+        self.stand_in(self.outcome.commands - queued, cause.code(), &unknown_text(cause));
     }
 
     /// In a transaction: commands that were queued, and refused for one reason when it came to EXEC. `culprits` are

@@ -1,8 +1,8 @@
 //! What each reply means to the frame in front.
 
-use super::frame::{Data, Frame};
+use super::frame::{Data, Frame, Lookout};
 use super::open_batch::OpenBatch;
-use super::{Exchange, Violation};
+use super::{Broken, Exchange};
 use crate::outcome::Failure;
 use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
 
@@ -14,6 +14,7 @@ pub(super) struct Reader {
     matched: usize,
     /// Where in the collected bytes the reply begins that is half read; `NO_ITEM` where there is none.
     item: usize,
+    lookout: Lookout,
 }
 
 const NO_ITEM: usize = usize::MAX;
@@ -36,17 +37,25 @@ pub(super) enum Expected {
 
 impl Exchange {
     /// Nothing is outstanding: only what the server may say unasked is allowed.
-    pub(super) fn unasked(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    pub(super) fn unasked(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        let reply = self.is_reply(input);
         let (consumed, done) = self.reader.scan(input)?;
         match done {
-            None | Some(Kind::Push | Kind::Attribute) => Ok(consumed),
-            Some(Kind::Error) => Err(Violation(format!("the server says: {}", self.reader.error_text()))),
-            Some(_) => Err(Violation(format!("a reply that nothing asked for: {}", excerpt(input)))),
+            Some(Kind::Error) => Err(Broken::Violation(format!(
+                "the server says: {}",
+                self.reader.error_text()
+            ))),
+            // Not left to be completed: it would pass for the reply to what is written meanwhile.
+            _ if reply => Err(Broken::Violation(format!(
+                "a reply that nothing asked for: {}",
+                excerpt(input)
+            ))),
+            _ => Ok(consumed),
         }
     }
 
     /// Replies to commands of a batch.
-    pub(super) fn data_replies(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    pub(super) fn data_replies(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let allowed = self.answerable(input)?;
         let (Some(Frame::Data(data)), Some(batch)) = (self.frames.front_mut(), self.batches.front_mut()) else {
             return Ok(0);
@@ -54,25 +63,30 @@ impl Exchange {
         let answers = self.reader.answers(input, allowed, data, batch)?;
         self.overheard.extend(answers.overheard);
         self.replies += u64::from(answers.count);
+        self.answered += u64::from(answers.count);
         self.pop_if_answered();
         Ok(answers.consumed)
     }
 
     /// The end of a batch.
-    pub(super) fn fence_reply(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    pub(super) fn fence_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        self.not_too_early(input)?;
         let Some(Frame::Fence(fence)) = self.frames.front() else {
             return Ok(0);
         };
         match self.reader.expect(input, fence.reply())? {
             Expected::NotYet(consumed) => Ok(consumed),
-            Expected::Came(_) if self.sent == 0 => Err(self.too_early(input)),
             Expected::Came(consumed) => {
                 self.pop_answered();
                 self.replies += 1;
                 self.finish(None);
                 Ok(consumed)
             }
-            Expected::Refused(_) => Err(Violation(format!(
+            Expected::Refused(_) if self.reader.is_passing() => Err(Broken::Unavailable(format!(
+                "the server is not available: {}",
+                self.reader.error_text()
+            ))),
+            Expected::Refused(_) => Err(Broken::Violation(format!(
                 "the fence was answered by an error: {}",
                 self.reader.error_text()
             ))),
@@ -80,7 +94,7 @@ impl Exchange {
     }
 
     /// How many commands of the data in front may be answered now: those that were written.
-    pub(super) fn answerable(&mut self, input: &[u8]) -> Result<u32, Violation> {
+    pub(super) fn answerable(&mut self, input: &[u8]) -> Result<u32, Broken> {
         let Some(Frame::Data(data)) = self.frames.front_mut() else {
             return Ok(0);
         };
@@ -88,18 +102,26 @@ impl Exchange {
             return Ok(data.unanswered());
         }
         let written = data.commands_within(self.offset) - data.answered;
-        if written == 0 && self.reader.at_boundary() && !matches!(input[0], b'>' | b'|') {
-            return Err(self.too_early(input));
+        if written == 0 {
+            self.not_too_early(input)?;
         }
         Ok(written)
     }
 
-    /// A reply to what was not written yet: or the server's last words.
-    pub(super) fn too_early(&self, input: &[u8]) -> Violation {
-        match input[0] {
-            b'-' => Violation(format!("the server says: {}", excerpt(&input[1..]))),
-            _ => Violation(format!("a reply to what was not written yet: {}", excerpt(input))),
+    /// Refuses a reply to the frame in front where that is not wholly written: or the server's last words.
+    pub(super) fn not_too_early(&self, input: &[u8]) -> Result<(), Broken> {
+        if self.sent > 0 || !self.is_reply(input) {
+            return Ok(());
         }
+        Err(Broken::Violation(match input {
+            [b'-', text @ ..] => format!("the server says: {}", excerpt(text)),
+            _ => format!("a reply to what was not written yet: {}", excerpt(input)),
+        }))
+    }
+
+    /// A reply begins here, and nothing that may come unasked.
+    fn is_reply(&self, input: &[u8]) -> bool {
+        self.reader.at_boundary() && !matches!(input, [b'>' | b'|', ..])
     }
 
     pub(super) fn pop_if_answered(&mut self) {
@@ -118,6 +140,7 @@ impl Reader {
             scanner: Scanner::new(),
             matched: 0,
             item: NO_ITEM,
+            lookout: Lookout::default(),
         }
     }
 
@@ -136,14 +159,14 @@ impl Reader {
         self.scanner.open_array();
     }
 
-    /// Counts replies to the commands of `data`, at most `allowed`: plain ones at once, then at most one other.
+    /// Counts replies to the commands of `data`, at most `allowed`: plain ones at once, then at most one other item.
     pub(super) fn answers(
         &mut self,
         input: &[u8],
         allowed: u32,
         data: &mut Data,
         batch: &mut OpenBatch,
-    ) -> Result<Answers, Violation> {
+    ) -> Result<Answers, Broken> {
         let mut answers = Answers {
             consumed: 0,
             count: 0,
@@ -156,13 +179,20 @@ impl Reader {
             answers.consumed = consumed;
             answers.count = u32::try_from(count).unwrap_or(allowed);
             data.answered += answers.count;
-            if consumed == input.len() || answers.count == allowed {
+            // Where none is allowed yet, something comes that is no reply.
+            if consumed == input.len() || (count > 0 && answers.count == allowed) {
                 return Ok(answers);
             }
             self.item = batch.replies.len();
+            self.lookout.begin();
         }
         let rest = &input[answers.consumed..];
         let (consumed, done) = self.scan(rest)?;
+        if self.lookout.sees(&rest[..consumed], &batch.fence) {
+            return Err(Broken::Violation(
+                "the fence was answered before all commands were".to_owned(),
+            ));
+        }
         batch.collect(&rest[..consumed]);
         answers.consumed += consumed;
         let item = if done.is_some() {
@@ -188,8 +218,9 @@ impl Reader {
     }
 
     /// Awaits a reply whose bytes are known.
-    pub(super) fn expect(&mut self, input: &[u8], expected: &[u8]) -> Result<Expected, Violation> {
-        if self.matched == 0 && (!self.scanner.at_boundary() || matches!(input[0], b'-' | b'!' | b'>' | b'|')) {
+    pub(super) fn expect(&mut self, input: &[u8], expected: &[u8]) -> Result<Expected, Broken> {
+        let other = matches!(input, [b'-' | b'!' | b'>' | b'|', ..]);
+        if self.matched == 0 && (other || !self.scanner.at_boundary()) {
             let (consumed, done) = self.scan(input)?;
             return match done {
                 Some(Kind::Error) => Ok(Expected::Refused(consumed)),
@@ -210,10 +241,10 @@ impl Reader {
         Ok(Expected::Came(step))
     }
 
-    pub(super) fn scan(&mut self, input: &[u8]) -> Result<(usize, Option<Kind>), Violation> {
+    pub(super) fn scan(&mut self, input: &[u8]) -> Result<(usize, Option<Kind>), Broken> {
         match self.scanner.next(input) {
             Ok(step) => Ok((step.consumed, step.done)),
-            Err(malformed) => Err(Violation(match peer_hint(input) {
+            Err(malformed) => Err(Broken::Violation(match peer_hint(input) {
                 Some(hint) => format!("{malformed}: {} ({hint})", excerpt(input)),
                 None => format!("{malformed}: {}", excerpt(input)),
             })),
@@ -224,13 +255,20 @@ impl Reader {
     ///
     /// # Errors
     /// Where it is no reply, but the server's complaint about the protocol: it then closes the connection.
-    pub(super) fn refusal(&self) -> Result<(String, String), Violation> {
+    pub(super) fn refusal(&self) -> Result<(String, String), Broken> {
         let message = self.error_text();
         if message.starts_with("ERR Protocol error") {
-            return Err(Violation(format!("the server says: {message}")));
+            return Err(Broken::Violation(format!("the server says: {message}")));
         }
         let code = message.split(' ').next().unwrap_or_default().chars().take(64).collect();
         Ok((code, message))
+    }
+
+    /// Whether the error that was read refuses every command, for a while.
+    fn is_passing(&self) -> bool {
+        const PASSING: [&str; 4] = ["BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
+        let text = self.error_text();
+        text.split(' ').next().is_some_and(|code| PASSING.contains(&code))
     }
 
     pub(super) fn error_text(&self) -> String {
@@ -238,6 +276,6 @@ impl Reader {
     }
 }
 
-fn unexpected(input: &[u8], expected: &[u8]) -> Violation {
-    Violation(format!("expected {}, got {}", excerpt(expected), excerpt(input)))
+fn unexpected(input: &[u8], expected: &[u8]) -> Broken {
+    Broken::Violation(format!("expected {}, got {}", excerpt(expected), excerpt(input)))
 }

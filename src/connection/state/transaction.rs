@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::frame::{Data, Frame};
 use super::open_batch::{OpenBatch, error_reply};
 use super::replies::Expected;
-use super::{Exchange, Violation};
+use super::{Broken, Exchange};
+use crate::config::Transaction;
 use crate::error::Error;
 use crate::resp::reply::{Kind, excerpt};
 
@@ -37,23 +38,24 @@ impl Exchange {
         !self.multi_accepted && self.sent > 0 && matches!(self.frames.get(self.sent - 1), Some(Frame::Multi))
     }
 
-    pub(super) fn multi_reply(&mut self, input: &[u8]) -> Result<usize, Violation> {
-        if self.sent == 0 && self.reader.at_boundary() && !matches!(input[0], b'>' | b'|') {
-            return Err(self.too_early(input));
-        }
+    pub(super) fn multi_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        self.not_too_early(input)?;
         match self.reader.expect(input, b"+OK\r\n")? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
                 self.pop_answered();
                 self.replies += 1;
                 self.multi_accepted = true;
+                if let Some(batch) = self.batches.front_mut() {
+                    self.resent += std::mem::take(&mut batch.undone);
+                }
                 Ok(consumed)
             }
             Expected::Refused(consumed) => {
                 let (code, message) = self.reader.refusal()?;
                 if self.multi_accepted {
                     // The commands behind it are out already, and run one by one.
-                    return Err(Violation(format!("MULTI was refused: {message}")));
+                    return Err(Broken::Violation(format!("MULTI was refused: {message}")));
                 }
                 self.pop_answered();
                 self.replies += 1;
@@ -63,7 +65,7 @@ impl Exchange {
         }
     }
 
-    pub(super) fn queued_replies(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    pub(super) fn queued_replies(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let allowed = self.answerable(input)?;
         if self.reader.at_boundary() {
             // The common case: many of them at once.
@@ -95,10 +97,10 @@ impl Exchange {
         }
     }
 
-    pub(super) fn exec_reply(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    pub(super) fn exec_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
         match self.transaction.reply {
-            ExecReply::Awaited if self.sent == 0 && !matches!(input[0], b'>' | b'|') => Err(self.too_early(input)),
             ExecReply::Awaited => {
+                self.not_too_early(input)?;
                 self.reader.open_array();
                 self.transaction.reply = ExecReply::Opened;
                 Ok(0)
@@ -108,13 +110,14 @@ impl Exchange {
         }
     }
 
-    /// Of one batch, `written` frames were written when the connection was lost. Without a whole EXEC nothing was
-    /// done, and it all stays to be written again; with it, nobody knows.
+    /// Of one batch, `written` frames were written when the connection was lost, and `partly` bytes of the next.
+    /// Without a whole EXEC nothing was done, and it all stays to be written again; with it, nobody knows.
     pub(super) fn settle_transaction(
         &mut self,
         batch: &mut OpenBatch,
         frames: Vec<Frame>,
         written: usize,
+        partly: usize,
         cause: &Error,
     ) -> Vec<Frame> {
         let Some(exec) = frames.iter().position(|frame| matches!(frame, Frame::Exec)) else {
@@ -123,15 +126,19 @@ impl Exchange {
         };
         let transaction = std::mem::take(&mut self.transaction);
         if written <= exec {
-            self.resent += transaction.commands;
             batch.start_over();
+            batch.undone += transaction.commands;
             let mut left = vec![Frame::Multi];
             for (at, frame) in frames.into_iter().enumerate() {
                 match frame {
                     Frame::Multi => {}
                     Frame::Data(mut data) => {
-                        self.resent += u64::from(if at < written { data.unanswered() } else { 0 });
-                        data.answered = 0;
+                        if at < written {
+                            batch.undone += u64::from(data.unanswered());
+                        } else if at == written {
+                            batch.undone += u64::from(data.commands_within(partly) - data.answered);
+                        }
+                        data.restart();
                         left.push(Frame::Data(data));
                     }
                     frame => left.push(frame),
@@ -140,11 +147,13 @@ impl Exchange {
             left.splice(1..1, transaction.data.into_iter().map(Frame::Data));
             return left;
         }
-        let replied = match transaction.reply {
-            ExecReply::Elements => batch.outcome.succeeded + batch.outcome.failed,
-            ExecReply::Awaited | ExecReply::Opened => transaction.commands,
-        };
-        batch.rest_unknown(replied, cause);
+        match transaction.reply {
+            ExecReply::Elements => {
+                let answered = batch.outcome.succeeded + batch.outcome.failed;
+                batch.unknown(batch.outcome.commands - answered, cause);
+            }
+            ExecReply::Awaited | ExecReply::Opened => batch.queued_unknown(transaction.commands, cause),
+        }
         for data in transaction.data {
             self.release(data);
         }
@@ -154,6 +163,31 @@ impl Exchange {
             }
         }
         Vec::new()
+    }
+
+    /// Nothing that was said of the batch in front counts: what was answered is unknown.
+    pub(super) fn take_back_front(&mut self, cause: &Error) {
+        let transaction = std::mem::take(&mut self.transaction);
+        let Some(batch) = self.batches.front_mut() else {
+            return;
+        };
+        let queueing = self.settings.transaction == Transaction::EachBatch
+            && !matches!(transaction.reply, ExecReply::Elements)
+            && !matches!(self.frames.front(), Some(Frame::Fence(_)));
+        if queueing {
+            batch.start_over();
+            if let Some(Frame::Data(data)) = self.frames.front_mut() {
+                data.answered = 0;
+            }
+        } else {
+            batch.take_back(cause);
+        }
+        for data in transaction.data {
+            if let Some(batch) = self.batches.front_mut() {
+                batch.unknown(u64::from(data.unanswered()), cause);
+            }
+            self.release(data);
+        }
     }
 
     /// The next command is queued.
@@ -175,12 +209,12 @@ impl Exchange {
         if data.unanswered() == 0
             && let Some(Frame::Data(mut data)) = self.pop_answered()
         {
-            data.answered = 0;
+            data.restart();
             self.transaction.data.push_back(data);
         }
     }
 
-    fn exec_header(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    fn exec_header(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let (consumed, done) = self.reader.scan(input)?;
         match done {
             None => {}
@@ -198,7 +232,7 @@ impl Exchange {
             }
             Some(_) => {
                 let queued = self.transaction.commands;
-                return Err(Violation(format!(
+                return Err(Broken::Violation(format!(
                     "EXEC of {queued} commands was answered by {}",
                     excerpt(input)
                 )));
@@ -207,13 +241,14 @@ impl Exchange {
         Ok(consumed)
     }
 
-    fn exec_elements(&mut self, input: &[u8]) -> Result<usize, Violation> {
+    fn exec_elements(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let (Some(data), Some(batch)) = (self.transaction.data.front_mut(), self.batches.front_mut()) else {
             return Ok(0);
         };
         let answers = self.reader.answers(input, data.unanswered(), data, batch)?;
         self.overheard.extend(answers.overheard);
         self.replies += u64::from(answers.count);
+        self.answered += u64::from(answers.count);
         if data.unanswered() == 0
             && let Some(data) = self.transaction.data.pop_front()
         {
@@ -230,6 +265,7 @@ impl Exchange {
     fn exec_refused(&mut self, code: &str, message: &str) {
         let transaction = std::mem::take(&mut self.transaction);
         self.replies += 1;
+        self.answered += transaction.commands;
         for mut data in transaction.data {
             if let Some(batch) = self.batches.front_mut() {
                 self.overheard
@@ -248,6 +284,7 @@ impl Exchange {
         while let Some(frame) = self.frames.pop_front() {
             match frame {
                 Frame::Data(mut data) => {
+                    self.answered += u64::from(data.unanswered());
                     if let Some(batch) = self.batches.front_mut() {
                         self.overheard.extend(batch.refused_rest(&mut data, code, message));
                     }

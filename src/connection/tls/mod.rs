@@ -3,19 +3,17 @@
 //! The user's PEM texts come in once per pipeline and become a `Connector`; each connection passes
 //! through it and comes out encrypted. What rustls has against a peer is put into plain words here.
 
+mod verifier;
+
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, InvalidMessage,
-    RootCertStore, SignatureScheme,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, InconsistentKeys, InvalidMessage, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use self::verifier::{Verifier, is_of_an_authority};
 use super::stream::Stream;
 use crate::config::{Config, Server, Tls, Verification};
 use crate::error::Error;
@@ -94,12 +92,15 @@ impl Client {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let builder = match tls.verification {
-            Verification::Full => builder.with_root_certificates(roots(tls)?),
-            Verification::Off => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+        let verifier = match (tls.verification, &tls.ca) {
+            (Verification::Off, _) => Verifier::of_anybody(provider),
+            (Verification::Full, Some(ca)) => {
+                let given = certificates("ca", ca)?;
+                Verifier::of_authorities(provider, authorities(&given)?, given)?
+            }
+            (Verification::Full, None) => Verifier::of_authorities(provider, system_authorities()?, Vec::new())?,
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let config = match (&tls.cert, &tls.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => builder
@@ -163,10 +164,9 @@ fn certificate_reason(error: &CertificateError) -> String {
         CertificateError::BadSignature => {
             "the server's certificate names a trusted authority, but is not signed by it".into()
         }
-        // rustls keeps the error of webpki closed; its name is all there is to go by.
-        error if error.to_string().contains("CaUsedAsEndEntity") => {
-            "the server's certificate is one of an authority (CA:TRUE): give the server one that \
-             is signed by it"
+        error if is_of_an_authority(error) => {
+            "the server's certificate is one of an authority (CA:TRUE) and not itself in ca: put it \
+             there, or give the server one that is signed by it"
                 .into()
         }
         error => format!("the server's certificate is not valid: {error}"),
@@ -219,16 +219,18 @@ fn alert_reason(alert: AlertDescription) -> String {
     }
 }
 
-fn roots(tls: &Tls) -> Result<RootCertStore, String> {
+fn authorities(given: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    if let Some(ca) = &tls.ca {
-        for certificate in certificates("ca", ca)? {
-            roots
-                .add(certificate)
-                .map_err(|_| "ca holds a certificate that cannot be read")?;
-        }
-        return Ok(roots);
+    for certificate in given {
+        roots
+            .add(certificate.clone())
+            .map_err(|_| "ca holds a certificate that cannot be read")?;
     }
+    Ok(roots)
+}
+
+fn system_authorities() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     let (usable, _) = roots.add_parsable_certificates(system.certs);
     if usable > 0 {
@@ -263,47 +265,6 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
 fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(name.to_owned())
         .map_err(|_| format!("{name:?} is neither a host name nor an IP address: give servername"))
-}
-
-/// `rejectUnauthorized: false`: any certificate will do, but the peer must hold its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,609 @@
+import test, { type ExecutionContext } from 'ava'
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import {
+  type BatchResult,
+  type BulkPipelineOptions,
+  type CommandFailure,
+  RespipeError,
+  bulkPipeline,
+} from '../index.js'
+import { until } from './helpers/outcomes.ts'
+import { startProxy } from './helpers/proxy.ts'
+import { runScript } from './helpers/rss.ts'
+import { resp, startScripted } from './helpers/scripted.ts'
+import { freePort, type Server, startServer } from './helpers/server.ts'
+
+// What goes in, what comes out, and the ceilings in between. Each test has keys of its own.
+
+let server: Server
+let witness: Redis
+
+test.before(async () => {
+  server = await startServer()
+  witness = new Redis(server.port)
+})
+
+test.after.always(async () => {
+  witness?.disconnect()
+  await server?.stop()
+})
+
+function open(t: ExecutionContext, options: BulkPipelineOptions = {}) {
+  const bulk = bulkPipeline({ port: server.port, ...options })
+  t.teardown(() => bulk.destroy())
+  return bulk
+}
+
+const full = { instanceOf: RespipeError, code: 'RESPIPE_BUFFER_FULL' }
+
+/** What a batch resolves with if nothing in it fails. */
+function success(commands: number, bytes: number): BatchResult {
+  return { commands, succeeded: commands, failed: 0, unknown: 0, bytes, errors: {}, failures: [] }
+}
+
+/** Bytes of a command on the wire. */
+function wire(...words: string[]): number {
+  return Buffer.byteLength(resp.array(...words.map(resp.bulk)))
+}
+
+// exec
+
+test('commands are executed in order, over batches that nobody awaits', async (t) => {
+  const bulk = open(t)
+  for (let number = 0; number < 2_000; number++) {
+    bulk.rpush('order', number)
+    if (number % 300 === 299) void bulk.exec()
+  }
+  t.is(bulk.length, 200)
+  t.is((await bulk.exec()).commands, 200)
+  t.deepEqual(
+    await witness.lrange('order', 0, -1),
+    Array.from({ length: 2_000 }, (_, number) => String(number)),
+  )
+})
+
+test('an exec tells what was sent', async (t) => {
+  const bulk = open(t)
+  bulk.set('told', 'é').hset('told:hash', 'a', 1, 'b', 2.5)
+  const bytes = wire('SET', 'told', 'é') + wire('HSET', 'told:hash', 'a', '1', 'b', '2.5')
+  t.deepEqual(await bulk.exec(), success(2, bytes))
+})
+
+test('an empty batch needs no server', async (t) => {
+  const bulk = open(t, { port: await freePort(), retry: { attempts: 0 } })
+  t.deepEqual(await bulk.exec(), success(0, 0))
+  const { elapsedMs, ...summary } = await bulk.sync()
+  t.true(elapsedMs >= 0)
+  t.deepEqual(summary, { ...success(0, 0), batches: 0, reconnects: 0, resent: 0 })
+  await bulk.drain()
+  t.is((await bulk.close()).commands, 0)
+})
+
+test('nothing is written before exec', async (t) => {
+  const scripted = await startScripted()
+  t.teardown(() => scripted.stop())
+  const bulk = open(t, { port: scripted.port })
+  for (let number = 0; number < 5_000; number++) bulk.set(`key:${number}`, 'x'.repeat(100))
+  await delay(50)
+  t.is(scripted.connections, 0)
+  t.is(bulk.length, 5_000)
+  t.is((await bulk.exec()).succeeded, 5_000)
+  t.is(scripted.commands.filter(([name]) => name === 'SET').length, 5_000)
+})
+
+test('commands appended while a batch runs belong to the next', async (t) => {
+  const bulk = open(t)
+  const first = bulk.set('next:1', 1).exec()
+  bulk.set('next:2', 2).set('next:3', 3)
+  t.is((await first).commands, 1)
+  t.is(bulk.length, 2)
+  t.is((await bulk.exec()).commands, 2)
+})
+
+test('discard forgets what is appended, and nothing else', async (t) => {
+  const bulk = open(t)
+  const kept = bulk.set('discard:kept', 1).exec()
+  t.is(bulk.set('discard:1', 1).set('discard:2', 2).discard(), 2)
+  t.is(bulk.length, 0)
+  t.is(bulk.discard(), 0)
+  t.is((await kept).succeeded, 1)
+  t.is((await bulk.exec()).commands, 0)
+  t.is(await witness.exists('discard:1', 'discard:2', 'discard:kept'), 1)
+})
+
+// Failures
+
+test('a refused command is reported with its place, key, code and text', async (t) => {
+  const bulk = open(t)
+  await bulk.set('text', 'x').exec()
+  const places = [0, 1, 4_999, 9_998, 9_999]
+  for (let index = 0; index < 10_000; index++) {
+    if (places.includes(index)) bulk.lpush('text', index)
+    else bulk.set(`places:${index}`, index)
+  }
+  const { commands, succeeded, failed, unknown, errors, failures } = await bulk.exec()
+  t.deepEqual({ commands, succeeded, failed, unknown }, { commands: 10_000, succeeded: 9_995, failed: 5, unknown: 0 })
+  t.deepEqual(errors, { WRONGTYPE: 5 })
+  const message = 'WRONGTYPE Operation against a key holding the wrong kind of value'
+  const failure = { command: 'LPUSH', key: Buffer.from('text'), code: 'WRONGTYPE', message }
+  t.deepEqual(
+    failures,
+    places.map((index) => ({ index, ...failure })),
+  )
+})
+
+test('a failure has a key only where one is known', async (t) => {
+  const bulk = open(t)
+  bulk
+    .set('key', 1)
+    .call('NO.SUCH', 'word')
+    .call('incrby', Buffer.from([0xff, 0]), 'x')
+  const { failures, errors } = await bulk.exec()
+  t.deepEqual(errors, { ERR: 2 })
+  t.deepEqual(
+    failures.map(({ index, command, key }) => ({ index, command, key })),
+    [
+      { index: 1, command: 'NO.SUCH', key: undefined },
+      { index: 2, command: 'INCRBY', key: Buffer.from([0xff, 0]) },
+    ],
+  )
+  t.false('key' in (failures[0] as CommandFailure))
+})
+
+for (const maxFailures of [0, 5]) {
+  test(`of all failures ${maxFailures} keep their details`, async (t) => {
+    const bulk = open(t, { maxFailures })
+    await bulk.set(`details:${maxFailures}`, 'x').exec()
+    for (let batch = 0; batch < 2; batch++) {
+      for (let index = 0; index < 20; index++) bulk.lpush(`details:${maxFailures}`, index)
+      const { failed, errors, failures } = await bulk.exec()
+      t.deepEqual({ failed, errors }, { failed: 20, errors: { WRONGTYPE: 20 } })
+      t.deepEqual(
+        failures.map(({ index }) => index),
+        [0, 1, 2, 3, 4].slice(0, maxFailures),
+      )
+    }
+    const { failed, failures } = await bulk.sync()
+    t.deepEqual([failed, failures.length], [40, maxFailures])
+  })
+}
+
+test('a code that a hostile server made up is counted under its name', async (t) => {
+  const scripted = await startScripted(([name]) => (name === 'SET' ? resp.error('__proto__ gotcha') : undefined))
+  t.teardown(() => scripted.stop())
+  const { errors } = await open(t, { port: scripted.port }).set('key', 1).exec()
+  t.deepEqual(Object.entries(errors), [['__proto__', 1]])
+})
+
+test('a million refused commands do not fill the memory', async (t) => {
+  const source = `
+    import { bulkPipeline } from './index.js'
+    const bulk = bulkPipeline(process.argv[1])
+    await bulk.set('million', 'x').exec()
+    const before = process.memoryUsage().rss
+    let peak = 0
+    for (let batch = 0; batch < 10; batch++) {
+      for (let index = 0; index < 100_000; index++) bulk.lpush('million', 'x')
+      const { failed, failures } = await bulk.exec()
+      if (failed !== 100_000 || failures.length !== 100) throw new Error('wrong count')
+      peak = Math.max(peak, process.memoryUsage().rss - before)
+    }
+    const { failed, errors } = await bulk.close()
+    console.log(JSON.stringify({ failed, errors, peak }))
+  `
+  const { stdout, stderr } = await runScript({ source }, { args: [server.url] })
+  t.is(stderr, '')
+  const { failed, errors, peak } = JSON.parse(stdout)
+  t.deepEqual({ failed, errors }, { failed: 1_000_000, errors: { WRONGTYPE: 1_000_000 } })
+  t.true(peak < 48 * 2 ** 20, `${peak} bytes more`)
+})
+
+// Giving up
+
+test('batches behind one that is given up end with its cause, and the next exec starts afresh', async (t) => {
+  const port = await freePort()
+  const bulk = open(t, { port, retry: { attempts: 0 } })
+  const batches = [1, 2, 3].map((commands) => {
+    for (let index = 0; index < commands; index++) bulk.set(`afresh:${index}`, index)
+    return bulk.exec()
+  })
+  for (const [at, batch] of batches.entries()) {
+    const error = await t.throwsAsync(batch, { instanceOf: RespipeError, code: 'RESPIPE_CONNECT' })
+    const { commands, succeeded, failed, unknown, errors, failures } = error.outcome ?? t.fail()
+    t.deepEqual(
+      { commands, succeeded, failed, unknown },
+      { commands: at + 1, succeeded: 0, failed: at + 1, unknown: 0 },
+    )
+    t.deepEqual(errors, { RESPIPE_CONNECT: at + 1 })
+    t.deepEqual(
+      failures.map(({ index, command, key, code }) => [index, command, String(key), code]),
+      failures.map((_, index) => [index, 'SET', `afresh:${index}`, 'RESPIPE_CONNECT']),
+    )
+  }
+  const late = await startServer({ port })
+  t.teardown(() => late.stop())
+  t.is((await bulk.set('afresh', 1).exec()).succeeded, 1)
+  const { commands, succeeded, failed } = await bulk.sync()
+  t.deepEqual({ commands, succeeded, failed }, { commands: 7, succeeded: 1, failed: 6 })
+})
+
+// drain
+
+test('needsDrain is above an eighth, drain below a sixteenth, of what is executed', async (t) => {
+  const gate = await startGated(t)
+  const bulk = open(t, { port: gate.port, maxBufferedBytes: 64_000 })
+  const fill = (bytes: number) => bulk.set('key', 'x'.repeat(bytes - wire('SET', 'key', 'x'.repeat(bytes)) + bytes))
+  t.false(bulk.needsDrain)
+  fill(5_000)
+  t.is(bulk.length, 1)
+  const executed = [bulk.exec()]
+  fill(20_000)
+  t.false(bulk.needsDrain, 'what is only appended does not count')
+  bulk.discard()
+  fill(3_000)
+  executed.push(bulk.exec())
+  t.false(bulk.needsDrain, 'exactly an eighth')
+  bulk.set('k', '')
+  executed.push(bulk.exec())
+  t.true(bulk.needsDrain)
+
+  let drained = false
+  const drain = bulk.drain().then(() => (drained = true))
+  await gate.holds(6)
+  t.false(drained)
+  gate.letGo(2)
+  await executed[0]
+  await drain
+  t.false(bulk.needsDrain)
+  gate.letGo(4)
+  t.is((await Promise.all(executed)).length, 3)
+})
+
+test('drain resolves where there is nothing to wait for', async (t) => {
+  const bulk = open(t, { port: 1 })
+  await bulk.drain()
+  bulk.set('key', 'x'.repeat(10_000_000))
+  t.is(await bulk.drain(), undefined)
+})
+
+// autoExec
+
+test('by itself it executes at so many commands, and the next exec reports on them all', async (t) => {
+  const bulk = open(t, { autoExec: { commands: 10 }, replies: 'collect' })
+  await bulk.set('auto', 'x').exec()
+  for (let round = 0; round < 2; round++) {
+    for (let index = 0; index < 25; index++) {
+      if ([3, 12, 24].includes(index)) bulk.lpush('auto', index)
+      else bulk.echo(String(index))
+    }
+    t.is(bulk.length, 5)
+    const { commands, failures, replies } = await bulk.exec()
+    t.is(commands, 25)
+    t.deepEqual(
+      failures.map(({ index }) => index),
+      [3, 12, 24],
+    )
+    t.deepEqual(
+      replies?.map((reply) => (reply instanceof Error ? 'error' : reply)),
+      Array.from({ length: 25 }, (_, index) => ([3, 12, 24].includes(index) ? 'error' : String(index))),
+    )
+  }
+  t.is((await bulk.sync()).batches, 1 + 2 * 3)
+})
+
+test('by itself it executes at so many bytes', async (t) => {
+  for (const [autoExec, bytes] of [
+    [true, 65_536],
+    [{ bytes: 1_000 }, 1_000],
+  ] as const) {
+    const bulk = open(t, { autoExec })
+    const each = wire('SET', 'auto:bytes', 'x'.repeat(100))
+    const needed = Math.ceil(bytes / each)
+    for (let count = 1; count < needed; count++) bulk.set('auto:bytes', 'x'.repeat(100))
+    t.is(bulk.length, needed - 1)
+    bulk.set('auto:bytes', 'x'.repeat(100))
+    t.is(bulk.length, 0)
+    t.is((await bulk.exec()).succeeded, needed)
+  }
+})
+
+test('by itself it executes after so long', async (t) => {
+  const bulk = open(t, { autoExec: { ms: 20 } })
+  bulk.set('auto:ms', 1).set('auto:ms', 2)
+  t.is(bulk.length, 2)
+  await until(async () => (await witness.get('auto:ms')) === '2')
+  t.is(bulk.length, 0)
+  t.is((await bulk.set('auto:ms', 3).exec()).commands, 3)
+})
+
+test('an automatic batch that is given up is told by the next exec, with all that belongs to it', async (t) => {
+  const bulk = open(t, { port: await freePort(), retry: { attempts: 0 }, autoExec: { commands: 2 } })
+  const given = once(bulk as never, 'error')
+  bulk.set('a', 1).set('b', 2).set('c', 3)
+  const [error] = await given
+  t.is(error.code, 'RESPIPE_CONNECT')
+  const told = await t.throwsAsync(bulk.exec(), { instanceOf: RespipeError, code: 'RESPIPE_CONNECT' })
+  t.like(told.outcome, { commands: 3, failed: 3 })
+  t.is((await bulk.exec()).commands, 0)
+})
+
+// whenFull
+
+test('at the ceiling an append throws, appends nothing, and works again after drain', async (t) => {
+  const bulk = open(t, { maxBufferedBytes: 10_000 })
+  const each = wire('SET', 'full:000', 'x'.repeat(100))
+  const fits = Math.floor(10_000 / each)
+  const append = (number: number) => bulk.set(`full:${String(number).padStart(3, '0')}`, 'x'.repeat(100))
+  for (let number = 0; number < fits; number++) append(number)
+  for (const _ of [1, 2]) t.throws(() => append(fits), full)
+  t.throws(() => bulk.hset('full:hash', { field: 'x'.repeat(100) }), full)
+  t.throws(() => bulk.set('full:long', 'x'.repeat(10_000)), full)
+  t.is(bulk.length, fits)
+  void bulk.exec()
+  await bulk.drain()
+  append(fits)
+  t.is((await bulk.exec()).succeeded, 1)
+  const { commands, succeeded } = await bulk.sync()
+  t.deepEqual({ commands, succeeded }, { commands: fits + 1, succeeded: fits + 1 })
+  t.is(await witness.exists('full:hash', 'full:long', 'full:000'), 1)
+})
+
+test('at the ceiling an append waits where it is told to', async (t) => {
+  const bulk = open(t, { maxBufferedBytes: 100_000, whenFull: 'block' })
+  for (let number = 0; number < 20_000; number++) {
+    bulk.rpush('block', `${number}:${'x'.repeat(100)}`)
+    if (number % 100 === 99) void bulk.exec()
+  }
+  t.is((await bulk.sync()).succeeded, 20_000)
+  t.is(await witness.llen('block'), 20_000)
+})
+
+test('where waiting cannot help, an append throws all the same', async (t) => {
+  const block = { maxBufferedBytes: 10_000, whenFull: 'block' } as const
+  const idle = open(t, block)
+  idle.set('key', 'x'.repeat(9_000))
+  t.throws(() => idle.set('key', 'x'.repeat(2_000)), { ...full, message: /exec\(\)/ })
+  t.is(idle.length, 1)
+
+  // Its thread is this one: it accepts, and never says a word.
+  const silent = await startScripted({ silent: true })
+  t.teardown(() => silent.stop())
+  const lost = open(t, { ...block, port: silent.port, connectTimeoutMs: 200, retry: { attempts: 0 } })
+  const executed = lost.set('key', 'x'.repeat(9_000)).exec()
+  t.throws(() => lost.set('key', 'x'.repeat(2_000)), full)
+  await t.throwsAsync(executed, { code: 'RESPIPE_CONNECT' })
+  t.is(lost.set('key', 'x'.repeat(2_000)).length, 1)
+
+  await witness.set('full:big', 'x'.repeat(8_000))
+  const untaken = open(t, { ...block, replies: 'collect' })
+  const replies = untaken.get('full:big').get('full:big').exec()
+  t.throws(() => untaken.set('key', 'x'.repeat(9_900)), { ...full, message: /event loop/ })
+  t.is((await replies).replies?.length, 2)
+  t.is(untaken.set('key', 'x'.repeat(9_900)).length, 1)
+})
+
+test('a server that stands still costs no more than the ceiling, and is given up', async (t) => {
+  const stopped = await startServer()
+  t.teardown(() => stopped.stop())
+  const source = `
+    import { bulkPipeline } from './index.js'
+    const bulk = bulkPipeline(process.argv[1], { stallTimeoutMs: 2_000, retry: { attempts: 0 } })
+    await bulk.set('first', 1).exec()
+    process.kill(Number(process.argv[2]), 'SIGSTOP')
+    const value = 'x'.repeat(64 * 1024)
+    let turns = 0
+    setInterval(() => turns++, 1).unref()
+    const codes = {}
+    const executions = []
+    for (let bytes = 0; bytes < 10 * 2 ** 30; bytes += value.length) {
+      try {
+        bulk.set('key', value)
+      } catch ({ code }) {
+        codes[code] = (codes[code] ?? 0) + 1
+      }
+      if (bytes % (8 * 2 ** 20) === 0) {
+        executions.push(bulk.exec())
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const ended = await Promise.allSettled(executions)
+    const { code, outcome } = ended.find(({ status }) => status === 'rejected').reason
+    process.kill(Number(process.argv[2]), 'SIGCONT')
+    console.log(JSON.stringify({ codes: Object.keys(codes), refused: Object.values(codes)[0], turns, code, outcome }))
+    bulk.destroy()
+  `
+  const result = await runScript({ source }, { args: [stopped.url, String(stopped.pid)] })
+  t.is(result.stderr, '')
+  const { codes, refused, turns, code, outcome } = JSON.parse(result.stdout)
+  t.deepEqual(codes, ['RESPIPE_BUFFER_FULL'])
+  t.true(refused > 100_000, `${refused} refused`)
+  t.true(turns > 10, `${turns} turns of the event loop`)
+  t.is(code, 'RESPIPE_STALLED')
+  t.true(outcome.unknown > 0)
+  t.is(outcome.commands, outcome.succeeded + outcome.failed + outcome.unknown)
+  t.true((result.peakRss ?? 0) < 260 * 2 ** 20, `${result.peakRss} bytes at most`)
+})
+
+// onNull
+
+for (const [shape, fields] of [
+  ['an object', { a: 1, none: null, missing: undefined }],
+  ['a Map', new Map(Object.entries({ a: 1, none: null, missing: undefined }))],
+] as const) {
+  test(`empty fields of ${shape} are refused, left out or sent empty`, async (t) => {
+    const bulk = open(t)
+    t.throws(() => bulk.hset('null', fields), { code: 'RESPIPE_INVALID_ARGUMENT', message: /none.*null.*onNull/ })
+    t.is(bulk.length, 0)
+    for (const [onNull, wanted] of [
+      ['skip', { a: '1' }],
+      ['empty', { a: '1', none: '', missing: '' }],
+    ] as const) {
+      const key = `null:${shape}:${onNull}`
+      await open(t, { onNull }).hset(key, fields).exec()
+      t.deepEqual(await witness.hgetall(key), wanted)
+    }
+    const skips = open(t, { onNull: 'skip' })
+    t.throws(() => skips.hset('null', { none: null }), { code: 'RESPIPE_INVALID_ARGUMENT', message: /no fields/ })
+    t.throws(() => skips.set('null', null as never), { code: 'RESPIPE_INVALID_ARGUMENT' }, 'an argument is no field')
+  })
+}
+
+// transaction
+
+test('a transaction wraps each batch, and is not counted itself', async (t) => {
+  const scripted = await startScripted()
+  t.teardown(() => scripted.stop())
+  const bulk = open(t, { port: scripted.port, transaction: true })
+  const bytes = wire('SET', 'a', '1') + wire('SET', 'b', '2')
+  const batches = [bulk.set('a', 1).set('b', 2).exec(), bulk.set('a', 1).set('b', 2).exec(), bulk.exec()]
+  t.deepEqual(await Promise.all(batches), [success(2, bytes), success(2, bytes), success(0, 0)])
+  const names = scripted.commands.map(([name]) => name)
+  t.deepEqual(
+    names.slice(names.indexOf('MULTI')).filter((name) => name !== 'ECHO'),
+    ['MULTI', 'SET', 'SET', 'EXEC', 'MULTI', 'SET', 'SET', 'EXEC'],
+  )
+})
+
+test('a command refused by EXEC alone fails alone', async (t) => {
+  const bulk = open(t, { transaction: true, replies: 'collect' })
+  bulk.set('tx', 'x').lpush('tx', 1).incr('tx:count')
+  const { succeeded, errors, failures, replies } = await bulk.exec()
+  t.deepEqual({ succeeded, errors }, { succeeded: 2, errors: { WRONGTYPE: 1 } })
+  t.deepEqual(
+    failures.map(({ index, command, code }) => [index, command, code]),
+    [[1, 'LPUSH', 'WRONGTYPE']],
+  )
+  t.is(replies?.[0], 'OK')
+  t.like(replies?.[1], { code: 'WRONGTYPE' })
+  t.is(replies?.[2], 1)
+})
+
+test('a transaction with a command that cannot be queued does nothing', async (t) => {
+  const bulk = open(t, { transaction: true, replies: 'collect' })
+  bulk.set('aborted:1', 1).call('NO.SUCH').set('aborted:2', 2)
+  const { commands, succeeded, failed, errors, failures, replies } = await bulk.exec()
+  t.deepEqual({ commands, succeeded, failed }, { commands: 3, succeeded: 0, failed: 3 })
+  t.deepEqual(errors, { ERR: 1, EXECABORT: 2 })
+  const codes = ['EXECABORT', 'ERR', 'EXECABORT']
+  const byIndex = failures.toSorted((a, b) => a.index - b.index)
+  t.deepEqual(
+    byIndex.map(({ index, code }) => [index, code]),
+    codes.map((code, index) => [index, code]),
+  )
+  t.deepEqual(
+    replies?.map((reply) => (reply as { code?: string }).code),
+    codes,
+  )
+  t.is(await witness.exists('aborted:1', 'aborted:2'), 0)
+  t.is((await bulk.set('aborted:3', 3).exec()).succeeded, 1)
+})
+
+// Events
+
+test('every failure is told, beyond maxFailures too', async (t) => {
+  const bulk = open(t, { maxFailures: 3 })
+  await bulk.set('heard', 'x').exec()
+  const heard: CommandFailure[] = []
+  const listener = (failure: CommandFailure) => heard.push(failure)
+  t.is(bulk.on('failure', listener), bulk)
+  for (let index = 0; index < 1_000; index++) bulk.lpush('heard', index)
+  const { failures } = await bulk.exec()
+  t.deepEqual(
+    heard.map(({ index }) => index),
+    Array.from({ length: 1_000 }, (_, index) => index),
+  )
+  t.deepEqual(heard.slice(0, 3), failures)
+
+  bulk.off('failure', listener).once('failure', listener)
+  await bulk.lpush('heard', 1).lpush('heard', 2).exec()
+  t.is(heard.length, 1_001)
+})
+
+test('listeners that come after removeAllListeners are heard', async (t) => {
+  const bulk = open(t)
+  let heard = 0
+  const emitter = bulk as unknown as NodeJS.EventEmitter
+  for (const events of [[], ['failure'], ['newListener']]) {
+    emitter.on('failure', () => t.fail())
+    if (events[0] === 'newListener') emitter.removeAllListeners('failure')
+    t.is(emitter.removeAllListeners(...events), emitter)
+    bulk.once('failure', () => heard++)
+    await bulk.call('NO.SUCH').exec()
+  }
+  t.is(heard, 3)
+})
+
+test('another connection is told, with its address', async (t) => {
+  const proxy = await startProxy(server)
+  t.teardown(() => proxy.stop())
+  const bulk = open(t, { port: proxy.port })
+  const heard: unknown[] = []
+  bulk.on('reconnect', (info) => heard.push(info))
+  await bulk.set('reconnect', 1).exec()
+  t.deepEqual(heard, [])
+  proxy.resetAll()
+  await until(() => !bulk.stats().connected)
+  t.is((await bulk.set('reconnect', 2).exec()).succeeded, 1)
+  t.deepEqual(heard, [{ reason: 'lost', address: `127.0.0.1:${proxy.port}` }])
+  t.is((await bulk.sync()).reconnects, 1)
+})
+
+test('an error is told only where work is given up', async (t) => {
+  const port = await freePort()
+  const quiet = open(t, { port, retry: { attempts: 0 } })
+  await t.throwsAsync(quiet.set('key', 1).exec(), { code: 'RESPIPE_CONNECT' })
+
+  const bulk = open(t, { port, retry: { attempts: 0 } })
+  const heard: string[] = []
+  bulk.on('error', (error) => heard.push(error.code))
+  await t.throwsAsync(bulk.set('key', 1).exec(), { code: 'RESPIPE_CONNECT' })
+  await bulk.exec()
+  t.deepEqual(heard, ['RESPIPE_CONNECT'])
+
+  const fine = open(t)
+  fine.on('error', () => t.fail())
+  t.is((await fine.call('NO.SUCH').exec()).failed, 1)
+})
+
+test('what a listener throws goes where Node.js sends it, and the load goes on', async (t) => {
+  const source = `
+    import { bulkPipeline } from './index.js'
+    if (process.argv[2]) process.on('uncaughtException', ({ message }) => console.log(message))
+    const bulk = bulkPipeline(process.argv[1])
+    bulk.on('failure', ({ index }) => { throw new Error('listener ' + index) })
+    bulk.call('NO.SUCH').call('NO.SUCH')
+    console.log((await bulk.exec()).failed)
+    await bulk.close()
+  `
+  const caught = await runScript({ source }, { args: [server.url, 'caught'] })
+  t.is(caught.stdout, 'listener 0\nlistener 1\n2\n')
+  t.is(caught.code, 0)
+  const fatal = await runScript({ source }, { args: [server.url] })
+  t.regex(fatal.stderr, /Error: listener 0/)
+  t.is(fatal.code, 1)
+})
+
+/** A server that keeps its replies to SET, and to all that follows, until they are let go. */
+async function startGated(t: ExecutionContext) {
+  const held: [Socket, string][] = []
+  let arrived = 0
+  const scripted = await startScripted(([name, nonce = ''], socket) => {
+    if (name !== 'SET' && arrived === 0) return undefined
+    arrived++
+    held.push([socket, name === 'SET' ? resp.ok : resp.bulk(nonce)])
+    return null
+  })
+  t.teardown(() => scripted.stop())
+  return {
+    port: scripted.port,
+    async holds(count: number) {
+      await until(() => held.length >= count)
+    },
+    letGo(count: number) {
+      for (const [socket, bytes] of held.splice(0, count)) socket.write(bytes)
+    },
+  }
+}

@@ -1,0 +1,258 @@
+import test, { type ExecutionContext } from 'ava'
+import { inspect } from 'node:util'
+import { setTimeout as delay } from 'node:timers/promises'
+import { type BulkPipeline, type BulkPipelineOptions, RespipeError, bulkPipeline } from '../index.js'
+import { runScript } from './helpers/rss.ts'
+import { resp, startScripted } from './helpers/scripted.ts'
+import { freePort, type Server, startServer } from './helpers/server.ts'
+
+// Promises that note whether anyone handles them: what nobody heard of is thrown once, by the next promise.
+
+let server: Server
+/** Where nothing listens: whatever is executed there is given up at once. */
+let nowhere: BulkPipelineOptions
+
+test.before(async () => {
+  server = await startServer()
+  nowhere = { port: await freePort(), retry: { attempts: 0 } }
+})
+
+test.after.always(() => server?.stop())
+
+function open(t: ExecutionContext, options: BulkPipelineOptions = nowhere) {
+  const bulk = bulkPipeline(options)
+  t.teardown(() => bulk.destroy())
+  return bulk
+}
+
+/** Waits until work was given up and its promises are settled, without one of them. */
+async function givenUp(bulk: BulkPipeline): Promise<void> {
+  await new Promise((resolve) => bulk.once('error', resolve))
+  await delay(0)
+}
+
+const connect = { instanceOf: RespipeError, code: 'RESPIPE_CONNECT' }
+
+test('a rejection that nobody handles does not end the process', async (t) => {
+  const source = `
+    import { bulkPipeline } from './index.js'
+    process.on('unhandledRejection', () => console.log('unhandled'))
+    process.on('uncaughtException', () => console.log('uncaught'))
+    process.on('warning', ({ message }) => console.log(message))
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 }, autoExec: { commands: 2 } })
+    // A wait for an event does not keep the process alive.
+    const alive = setInterval(() => {}, 1_000)
+    const given = () => new Promise((resolve) => bulk.once('error', resolve))
+    for (const work of ['exec', 'sync']) {
+      bulk.set('key', 1)
+      const until = given()
+      void bulk[work]()
+      void bulk.drain()
+      await until
+    }
+    bulk.set('a', 1).set('b', 2)
+    await given()
+    bulk.set('key', 1)
+    void bulk.exec()
+    void bulk.close()
+    void bulk.exec()
+    setTimeout(() => console.log('alive'), 50)
+    clearInterval(alive)
+  `
+  for (const nodeArgs of [['--unhandled-rejections=strict'], []]) {
+    const result = await runScript({ source }, { args: [String(nowhere.port)], nodeArgs })
+    t.deepEqual([result.stdout, result.stderr, result.code], ['alive\n', '', 0])
+  }
+})
+
+for (const next of ['exec', 'drain', 'sync', 'close'] as const) {
+  test(`the first rejection that nobody handled is thrown once, by ${next}`, async (t) => {
+    const bulk = open(t)
+    for (const commands of [1, 2]) {
+      for (let index = 0; index < commands; index++) bulk.set('key', index)
+      const until = givenUp(bulk)
+      void bulk.exec()
+      await until
+    }
+    const error = await t.throwsAsync<RespipeError>(bulk[next](), connect)
+    t.is(error.outcome?.commands, 1)
+    if (next === 'close') await t.throwsAsync(bulk.exec(), { code: 'RESPIPE_CLOSED' })
+    else for (const method of ['exec', 'drain', 'sync', 'close'] as const) await t.notThrowsAsync(bulk[method]())
+  })
+}
+
+test('a batch is executed even where its promise throws what came before', async (t) => {
+  const port = await freePort()
+  const bulk = open(t, { port, retry: { attempts: 0 } })
+  const until = givenUp(bulk)
+  void bulk.set('early', 1).exec()
+  await until
+  const late = await startServer({ port })
+  t.teardown(() => late.stop())
+  await t.throwsAsync(bulk.set('late', 1).exec(), connect)
+  const { succeeded, failed } = await bulk.sync()
+  t.deepEqual({ succeeded, failed }, { succeeded: 1, failed: 1 })
+})
+
+test('a rejection that comes while the next promise waits is thrown by that', async (t) => {
+  const scripted = await startScripted({ finAfter: 1, silent: true })
+  t.teardown(() => scripted.stop())
+  const bulk = open(t, { port: scripted.port, retry: { attempts: 0 }, maxBufferedBytes: 1_000 })
+  void bulk.set('key', 'x'.repeat(500)).exec()
+  await t.throwsAsync(bulk.drain(), connect)
+  await bulk.close()
+})
+
+test('a rejection goes from promise to promise until somebody handles one of them', async (t) => {
+  const bulk = open(t)
+  const until = givenUp(bulk)
+  void bulk.set('key', 1).exec()
+  await until
+  const promises = []
+  for (const method of ['drain', 'exec', 'sync'] as const) {
+    const promise = bulk[method]()
+    promises.push(promise)
+    // A look that is no handler.
+    while (inspect(promise).includes('<pending>')) await delay(1)
+  }
+  await t.throwsAsync(bulk.exec(), connect)
+  for (const promise of promises) await t.throwsAsync<Error>(promise, connect)
+  await t.notThrowsAsync(bulk.close())
+})
+
+const ways: [string, (promise: Promise<unknown>) => Promise<unknown>][] = [
+  [
+    'await',
+    async (promise) => {
+      try {
+        await promise
+      } catch {}
+    },
+  ],
+  ['then', (promise) => promise.then(null, () => {})],
+  ['catch', (promise) => promise.catch(() => {})],
+  ['finally', (promise) => promise.finally(() => {}).catch(() => {})],
+  ['Promise.all', (promise) => Promise.all([promise, 1]).catch(() => {})],
+  ['Promise.race', (promise) => Promise.race([promise, delay(10_000, 1, { ref: false })]).catch(() => {})],
+  ['Promise.allSettled', (promise) => Promise.allSettled([promise, 1])],
+  ['an async function', (promise) => (async () => promise)().catch(() => {})],
+]
+
+for (const [way, handled] of ways) {
+  test(`what ${way} handles does not come back`, async (t) => {
+    const bulk = open(t)
+    await handled(bulk.set('key', 1).exec())
+    await handled(bulk.set('key', 1).sync())
+    await t.notThrowsAsync(bulk.drain())
+
+    // Late, when it was rejected long ago.
+    const until = givenUp(bulk)
+    const late = bulk.set('key', 1).exec()
+    await until
+    await handled(late)
+    await t.notThrowsAsync(bulk.exec())
+    await t.notThrowsAsync(bulk.close())
+  })
+}
+
+test('an automatic batch that is given up is thrown once too, and told whole by exec', async (t) => {
+  for (const next of ['exec', 'drain', 'sync', 'close'] as const) {
+    const bulk = open(t, { ...nowhere, autoExec: { commands: 2 } })
+    const until = givenUp(bulk)
+    bulk.set('a', 1).set('b', 2)
+    await until
+    bulk.set('c', 3)
+    const error = await t.throwsAsync<RespipeError>(bulk[next](), connect)
+    const { commands, failed } = error.outcome ?? t.fail()
+    t.deepEqual({ commands, failed }, next === 'drain' ? { commands: 2, failed: 2 } : { commands: 3, failed: 3 })
+    if (next === 'close') continue
+    if (next === 'drain') {
+      // It was thrown already: what is left of it is data.
+      const later = await Promise.allSettled([bulk.exec()])
+      t.is(later[0]?.status === 'rejected' ? later[0].reason.outcome.commands : 0, 3)
+    }
+    await t.notThrowsAsync(bulk.close())
+  }
+})
+
+test('an automatic batch that drain has thrown is data for the next exec', async (t) => {
+  const bulk = open(t, { ...nowhere, autoExec: { commands: 2 } })
+  const until = givenUp(bulk)
+  bulk.set('a', 1).set('b', 2)
+  await until
+  await t.throwsAsync(bulk.drain(), connect)
+  t.like(await bulk.exec(), { commands: 2, failed: 2 })
+  t.like(await bulk.exec(), { commands: 0 })
+})
+
+test('methods that return promises never throw at once', async (t) => {
+  const bulk = open(t)
+  const symbol = Symbol('no argument') as never
+  const calls: [string, () => Promise<unknown>][] = [
+    ['RESPIPE_INVALID_ARGUMENT', () => (bulk.query as () => Promise<unknown>)()],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query(symbol)],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('GET', symbol)],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('GET', ['ok', symbol])],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('GET', '\ud800')],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('GET', {} as never)],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('no name\r\n')],
+    ['RESPIPE_FORBIDDEN_COMMAND', () => bulk.query('SUBSCRIBE', 'channel')],
+    ['RESPIPE_UNSUPPORTED', () => bulk.load(symbol, symbol)],
+    ['RESPIPE_UNSUPPORTED', () => bulk.importFile(symbol, symbol)],
+    ['RESPIPE_UNSUPPORTED', () => bulk.lastCheckpoint()],
+  ]
+  for (const [code, call] of calls) {
+    const promise = call()
+    await t.throwsAsync(promise, { instanceOf: RespipeError, code })
+  }
+  for (const method of ['exec', 'sync', 'drain', 'close'] as const) {
+    await t.notThrowsAsync((bulk[method] as (extra: unknown) => Promise<unknown>)(symbol))
+  }
+  for (const method of ['exec', 'sync', 'drain'] as const) {
+    const promise = bulk[method]()
+    await t.throwsAsync(promise, { instanceOf: RespipeError, code: 'RESPIPE_CLOSED' })
+  }
+})
+
+test('what then, catch and finally return is a plain promise', async (t) => {
+  const bulk = open(t, { port: server.port })
+  const promise = bulk.exec()
+  t.true(promise instanceof Promise)
+  for (const derived of [promise.then((result) => result), promise.catch(() => {}), promise.finally(() => {})]) {
+    t.is(Object.getPrototypeOf(derived), Promise.prototype)
+    await derived
+  }
+})
+
+test('an unhandled rejection of a promise that is derived is the ordinary kind', async (t) => {
+  const source = `
+    import { bulkPipeline } from './index.js'
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 } })
+    bulk.set('key', 1).exec().then(() => {})
+    setTimeout(() => console.log('alive'), 1_000)
+  `
+  const { code, stdout, stderr } = await runScript({ source }, { args: [String(nowhere.port)] })
+  t.deepEqual([code, stdout], [1, ''])
+  t.regex(stderr, /RESPIPE_CONNECT/)
+})
+
+test('refused commands are no rejection', async (t) => {
+  const bulk = open(t, { port: server.port })
+  const { failed } = await bulk.set('text', 'x').lpush('text', 1).exec()
+  t.is(failed, 1)
+  await t.notThrowsAsync(bulk.close())
+})
+
+test('of many promises each tells of its own batch', async (t) => {
+  const scripted = await startScripted(([name, key = '']) =>
+    name === 'SET' && key > '4' ? resp.error(key) : undefined,
+  )
+  t.teardown(() => scripted.stop())
+  const bulk = open(t, { port: scripted.port })
+  const batches = Array.from({ length: 10 }, (_, key) => bulk.set(String(key), '').exec())
+  const outcomes = await Promise.all(batches)
+  t.deepEqual(
+    outcomes.map(({ failures }) => failures.map(({ index, code }) => [index, code]).flat()),
+    outcomes.map((_, key) => (key > 4 ? [0, String(key)] : [])),
+  )
+})
