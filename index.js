@@ -15,7 +15,7 @@ const { WatchedPromise } = require('./lib/promise.js')
 const MORE = { FIRST: 1, EXECUTED: 2, EXPAND: 3, FAILED: 4 }
 
 /** What a notice is about; the same as in `src/binding/convert.rs`. */
-const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5, GIVEN_UP: 6, BROKEN: 7 }
+const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5, GIVEN_UP: 6, UNREPORTED: 7, BROKEN: 8 }
 
 /** So many arguments are passed on one by one; many more would not fit on the stack. */
 const MAX_SPREAD = 1000
@@ -401,7 +401,9 @@ class BulkPipeline extends EventEmitter {
       case NOTICE.RECONNECTED:
         return this.emit('reconnect', { reason: 'lost', address: details[0] })
       case NOTICE.GIVEN_UP:
-        return this.#givenUp(...details)
+        return this.#givenUp(details[0])
+      case NOTICE.UNREPORTED:
+        return this.#givenUpAutomatically(...details)
       case NOTICE.BROKEN:
         return this.#broken(details[0])
     }
@@ -427,13 +429,15 @@ class BulkPipeline extends EventEmitter {
     pending?.reject(new RespipeError(error.code, error.message, { outcome }))
   }
 
-  #givenUp({ code, message }, outcome) {
-    const error = new RespipeError(code, message, outcome && { outcome })
-    if (outcome !== undefined && this.#automatic?.thrown !== false) {
-      this.#automatic = { error, thrown: false, givenUp: givenUpOf(outcome) }
-      this.#unreported ??= error
-    }
-    if (this.listenerCount('error') > 0) this.emit('error', error)
+  #givenUp({ code, message }) {
+    if (this.listenerCount('error') > 0) this.emit('error', new RespipeError(code, message))
+  }
+
+  #givenUpAutomatically({ code, message }, outcome) {
+    if (this.#automatic?.thrown === false) return
+    const error = new RespipeError(code, message, { outcome })
+    this.#automatic = { error, thrown: false, givenUp: givenUpOf(outcome) }
+    this.#unreported ??= error
   }
 
   #broken({ code, message }) {

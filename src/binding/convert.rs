@@ -19,7 +19,8 @@ const QUERIED: u32 = 3;
 const FAILED: u32 = 4;
 const RECONNECTED: u32 = 5;
 const GIVEN_UP: u32 = 6;
-const BROKEN: u32 = 7;
+const UNREPORTED: u32 = 7;
+const BROKEN: u32 = 8;
 
 /// Calls `dispatch(handle, kind, …)`.
 pub(super) fn deliver(
@@ -85,12 +86,9 @@ pub(super) fn deliver(
             call(FAILED, &[failure(js, &one)?])
         }
         Notice::Reconnected { address } => call(RECONNECTED, &[js.text(address.as_bytes())?]),
-        Notice::GivenUp { error, automatic } => {
-            let outcome = match &automatic {
-                Some(automatic) => outcome(js, automatic)?,
-                None => js.undefined()?,
-            };
-            call(GIVEN_UP, &[maybe_error(js, Some(&error))?, outcome])
+        Notice::GivenUp(error) => call(GIVEN_UP, &[maybe_error(js, Some(&error))?]),
+        Notice::Unreported { error, outcome: known } => {
+            call(UNREPORTED, &[maybe_error(js, Some(&error))?, outcome(js, &known)?])
         }
         Notice::Broken(error) => call(BROKEN, &[maybe_error(js, Some(&error))?]),
     }

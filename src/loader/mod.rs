@@ -46,11 +46,10 @@ pub enum Notice {
     Failed(Failure),
     /// Another connection has taken over.
     Reconnected { address: String },
-    /// Work was given up. `automatic`: some of it has no `exec()` yet that would tell.
-    GivenUp {
-        error: Error,
-        automatic: Option<Box<Outcome>>,
-    },
+    /// Work is given up; what became of it follows.
+    GivenUp(Error),
+    /// Some of what was given up has no `exec()` yet that would tell: what is known of that batch.
+    Unreported { error: Error, outcome: Box<Outcome> },
     /// The task itself broke down.
     Broken(Error),
 }

@@ -26,7 +26,7 @@ fn attempts(attempts: u32, config: Config) -> Config {
 }
 
 fn is_given_up(notice: &Notice) -> bool {
-    matches!(notice, Notice::GivenUp { .. })
+    matches!(notice, Notice::GivenUp(_))
 }
 
 #[tokio::test]
@@ -105,7 +105,6 @@ async fn once_given_up_all_that_is_queued_rejects_and_the_next_execution_starts_
         assert_eq!((last.index, last.key.as_deref()), (failed - 1, Some(&b"key:2"[..])));
     }
     assert!(matches!(client.next().await, Notice::Settled { ticket: 11 }));
-    assert!(matches!(client.next().await, Notice::GivenUp { automatic: None, .. }));
     assert_eq!((server.connections(), client.shared.budget.held()), (4, 0));
 
     client.shared.execute(sets(0..2), Some(9));
@@ -161,12 +160,12 @@ async fn without_attempts_a_lost_connection_rejects_at_once() {
     let mut client = Client::start(attempts(0, config(server.port)));
     client.shared.execute(sets(0..5), Some(1));
     client.shared.execute(sets(5..7), Some(2));
-    for (ticket, known) in [(1, 2), (2, 0)] {
-        let (report, _) = client.report(ticket).await;
+    for (ticket, known, told) in [(1, 2, 1), (2, 0, 0)] {
+        let (report, others) = client.report(ticket).await;
         assert_eq!(code(&report), Some("RESPIPE_CONNECTION_LOST"));
         assert_eq!(report.outcome.succeeded, known);
+        assert_eq!(others.iter().filter(|notice| is_given_up(notice)).count(), told);
     }
-    assert!(is_given_up(&client.next().await));
     client.shared.execute(sets(7..9), Some(3));
     let (report, others) = client.report(3).await;
     assert_eq!((counts(&report), others.len(), server.connections()), ((2, 0, 0), 1, 2));
@@ -224,10 +223,11 @@ async fn automatic_batches_that_are_given_up_are_told_at_once() {
         ..attempts(0, config(server.port))
     });
     client.shared.execute(sets(0..3), None);
-    let Notice::GivenUp { error, automatic } = client.next().await else {
-        panic!("something else came first");
+    assert!(is_given_up(&client.next().await));
+    let Notice::Unreported { error, outcome } = client.next().await else {
+        panic!("something else came second");
     };
-    assert_eq!((error.code(), automatic.unwrap().unknown), ("RESPIPE_STALLED", 3));
+    assert_eq!((error.code(), outcome.unknown), ("RESPIPE_STALLED", 3));
     assert_eq!(client.shared.budget.held(), 0);
     client.shared.execute(sets(3..5), Some(1));
     let (report, _) = client.report(1).await;
@@ -272,11 +272,11 @@ async fn a_protocol_error_rejects_and_takes_back_what_was_said() {
                 ..config(server.port)
             });
             client.shared.execute(sets(0..3), Some(1));
-            let (report, _) = client.report(1).await;
+            let (report, others) = client.report(1).await;
+            assert!(others.iter().any(is_given_up), "told before the report");
             assert_eq!(code(&report), Some("RESPIPE_PROTOCOL"), "{says:?}");
             let (succeeded, _, _) = counts(&report);
             assert_eq!((succeeded, values(&report.replies).len()), (0, 3));
-            assert!(is_given_up(&client.next().await));
             assert_eq!((client.shared.budget.held(), server.connections()), (0, 1));
         }
     }

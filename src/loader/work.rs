@@ -194,6 +194,7 @@ impl Loader {
     /// Whatever is outstanding ends here.
     fn give_up(&mut self, error: &Error) {
         self.shared.budget.give_up();
+        self.shared.listener.notify(Notice::GivenUp(error.clone()));
         let _ = self.refill();
         self.exchange.give_up(error);
         self.settle();
@@ -201,15 +202,12 @@ impl Loader {
             Before::Never => Backoff::first_connect(&self.shared.config.retry),
             Before::Once => Backoff::reconnect(&self.shared.config.retry),
         };
-        let automatic = self
-            .report
-            .error
-            .is_some()
-            .then(|| Box::new(self.report.outcome.clone()));
-        self.shared.listener.notify(Notice::GivenUp {
-            error: error.clone(),
-            automatic,
-        });
+        if self.report.error.is_some() {
+            self.shared.listener.notify(Notice::Unreported {
+                error: error.clone(),
+                outcome: Box::new(self.report.outcome.clone()),
+            });
+        }
     }
 
     fn stop(mut self) {
