@@ -70,6 +70,7 @@ export interface NativeOptions {
   maxBufferedBytes: number
   whenFull: 'throw' | 'block'
   maxInFlightBytes: number
+  reconnectEvery: number
   maxFailures: number
 }
 

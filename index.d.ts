@@ -87,7 +87,8 @@ export interface BulkPipelineOptions {
    */
   encoding?: 'utf8' | 'buffer'
   /**
-   * Change to a fresh connection after this many batches, losing nothing. 0: never. Above 0 not in this version: `RESPIPE_UNSUPPORTED`.
+   * Change to a fresh connection after this many batches, automatic ones too, losing nothing: the next one is opened and logged in
+   * beforehand, and takes over when the old one has answered everything. 0: never.
    * @default 0
    */
   reconnectEvery?: number

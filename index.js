@@ -399,7 +399,7 @@ class BulkPipeline extends EventEmitter {
       case NOTICE.FAILED:
         return this.emit('failure', details[0])
       case NOTICE.RECONNECTED:
-        return this.emit('reconnect', { reason: 'lost', address: details[0] })
+        return this.emit('reconnect', { reason: details[0], address: details[1] })
       case NOTICE.GIVEN_UP:
         return this.#givenUp(details[0])
       case NOTICE.UNREPORTED:

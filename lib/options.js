@@ -374,7 +374,6 @@ const LATER = [
   { option: 'sentinel' },
   { option: 'connections' },
   { option: 'replies', value: 'off' },
-  { option: 'reconnectEvery' },
   { option: 'resend' },
   { option: 'checkpoint' },
   { option: 'waitReplicas' },

@@ -26,6 +26,8 @@ pub struct Config {
     pub when_full: WhenFull,
     /// Ceiling for bytes written and not yet answered.
     pub max_in_flight: usize,
+    /// After so many batches a fresh connection takes over; 0: never.
+    pub reconnect_every: u32,
     /// How many failures keep their details.
     pub max_failures: usize,
 }

@@ -9,7 +9,7 @@ use super::js::{Js, Result, check};
 use super::replies;
 use crate::config::{Encoding, Replies};
 use crate::error::Error;
-use crate::loader::{Notice, Report, Totals};
+use crate::loader::{Notice, Reason, Report, Totals};
 use crate::outcome::{Failure, Outcome};
 
 /// What a call of `dispatch` is about. `index.js` knows them by the same names.
@@ -85,7 +85,13 @@ pub(super) fn deliver(
             shared.taken(one.size());
             call(FAILED, &[failure(js, &one)?])
         }
-        Notice::Reconnected { address } => call(RECONNECTED, &[js.text(address.as_bytes())?]),
+        Notice::Reconnected { reason, address } => {
+            let reason: &[u8] = match reason {
+                Reason::Rotation => b"rotation",
+                Reason::Lost => b"lost",
+            };
+            call(RECONNECTED, &[js.text(reason)?, js.text(address.as_bytes())?])
+        }
         Notice::GivenUp(error) => call(GIVEN_UP, &[maybe_error(js, Some(&error))?]),
         Notice::Unreported { error, outcome: known } => {
             call(UNREPORTED, &[maybe_error(js, Some(&error))?, outcome(js, &known)?])

@@ -34,6 +34,7 @@ pub struct NativeOptions {
     #[napi(ts_type = "'throw' | 'block'")]
     pub when_full: String,
     pub max_in_flight_bytes: f64,
+    pub reconnect_every: u32,
     pub max_failures: u32,
 }
 
@@ -112,6 +113,7 @@ impl From<NativeOptions> for (Config, Encoding) {
                 WhenFull::Throw
             },
             max_in_flight: bytes(options.max_in_flight_bytes),
+            reconnect_every: options.reconnect_every,
             max_failures: options.max_failures as usize,
         };
         let encoding = if options.encoding == "buffer" {

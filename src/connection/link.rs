@@ -3,8 +3,12 @@
 //! The configuration comes in, a `Link` goes out to the connection task. One time limit covers it
 //! all, and an error tells in which phase it was spent.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::handshake::{self, Peer};
@@ -20,6 +24,16 @@ pub struct Link {
     pub peer: Peer,
     /// As errors name it.
     pub address: String,
+}
+
+impl Link {
+    /// Nothing was said, and nobody hung up: a connection that was idle is good for more.
+    pub async fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut read = ReadBuf::new(&mut byte);
+        // Polled once. Not by a timeout of zero, which costs a millisecond: the clock of the runtime knows no less.
+        poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut read).is_pending())).await
+    }
 }
 
 /// Opens a connection within `config.connect_timeout`.
@@ -100,6 +114,7 @@ mod tests {
             max_buffered: 1 << 26,
             when_full: WhenFull::Throw,
             max_in_flight: 1 << 20,
+            reconnect_every: 0,
             max_failures: 100,
         }
     }

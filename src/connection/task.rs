@@ -34,6 +34,8 @@ pub enum Flow {
 pub enum Ended {
     /// The driver said stop.
     Stopped,
+    /// It has had its share of batches, and has answered them all.
+    Spent,
     /// It ended, by whichever side.
     Lost(String),
     /// Work was outstanding, and nothing moved for too long.
@@ -92,7 +94,12 @@ where
                 match moved {
                     // A peer that never pauses leaves the watchdog no turn.
                     Ok(_) if !idle && moved_at.elapsed() >= stall => return (moved_at, Ended::Stalled),
-                    Ok(_) => driver.settle(),
+                    Ok(_) => {
+                        driver.settle();
+                        if driver.exchange().is_spent() {
+                            return (moved_at, Ended::Spent);
+                        }
+                    }
                     Err(Failed::Read(reason)) => return (moved_at, Ended::Lost(reason)),
                     Err(Failed::Broken(broken)) => return (moved_at, broken.into()),
                     Err(Failed::Write(reason)) => {

@@ -6,6 +6,7 @@ mod budget;
 mod query;
 #[cfg(test)]
 pub(crate) mod server;
+mod standby;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -45,13 +46,22 @@ pub enum Notice {
     /// A command was refused, and somebody listens.
     Failed(Failure),
     /// Another connection has taken over.
-    Reconnected { address: String },
+    Reconnected { reason: Reason, address: String },
     /// Work is given up; what became of it follows.
     GivenUp(Error),
     /// Some of what was given up has no `exec()` yet that would tell: what is known of that batch.
     Unreported { error: Error, outcome: Box<Outcome> },
     /// The task itself broke down.
     Broken(Error),
+}
+
+/// Why a connection was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It had had its `reconnectEvery` batches.
+    Rotation,
+    /// It was lost.
+    Lost,
 }
 
 /// What an explicit `exec()` reports.
@@ -268,6 +278,7 @@ impl Shared {
             replies: self.config.replies,
             transaction: self.config.transaction,
             max_in_flight: self.config.max_in_flight,
+            reconnect_every: self.config.reconnect_every,
             max_failures: self.config.max_failures,
             listening: self.listening(),
         }

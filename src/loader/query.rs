@@ -36,7 +36,7 @@ impl Looker {
         let mut kept = self.link.lock().await;
         // A connection that was idle may have ended unseen. On any error it is dropped.
         let quiet = match &mut *kept {
-            Some(link) => still_quiet(link).await,
+            Some(link) => link.is_quiet().await,
             None => false,
         };
         let mut link = match kept.take() {
@@ -47,15 +47,6 @@ impl Looker {
         *kept = Some(link);
         Ok(reply)
     }
-}
-
-/// Nothing was said, and nobody hung up.
-async fn still_quiet(link: &mut Link) -> bool {
-    let mut byte = [0];
-    // Polled once: a zero timeout polls before it looks at the clock.
-    timeout(std::time::Duration::ZERO, link.stream.read(&mut byte))
-        .await
-        .is_err()
 }
 
 async fn exchange(shared: &Shared, link: &mut Link, request: &[u8]) -> Result<Vec<u8>, Error> {

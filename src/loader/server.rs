@@ -171,6 +171,7 @@ pub(crate) fn config(port: u16) -> Config {
         max_buffered: 1 << 20,
         when_full: WhenFull::Throw,
         max_in_flight: 1 << 16,
+        reconnect_every: 0,
         max_failures: 100,
     }
 }

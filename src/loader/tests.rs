@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Notice;
 use super::server::{Client, Script, ScriptedServer, code, config, counts, text};
+use super::{Notice, Reason};
 use crate::batch::Batch;
 use crate::config::{Config, Replies, Retry, Transaction};
 use crate::connection::state::Listening;
@@ -434,4 +434,59 @@ async fn a_server_that_keeps_hanging_up_loses_nothing_unaccounted() {
         }
         assert_eq!((known.len(), client.shared.budget.held()), (500, 0));
     }
+}
+
+#[tokio::test]
+async fn connections_change_after_so_many_batches_and_nothing_is_lost() {
+    for transaction in [Transaction::Off, Transaction::EachBatch] {
+        let server = ScriptedServer::start(&[Script::Sound]).await;
+        let mut client = Client::start(Config {
+            reconnect_every: 3,
+            transaction,
+            ..config(server.port)
+        });
+        let mut rotations = 0;
+        let rotation = |notice: &Notice| {
+            matches!(
+                notice,
+                Notice::Reconnected {
+                    reason: Reason::Rotation,
+                    ..
+                }
+            )
+        };
+        for ticket in 1..=30 {
+            client.shared.execute(sets(0..20), Some(ticket));
+        }
+        for ticket in 1..=30 {
+            let (report, others) = client.report(ticket).await;
+            assert_eq!((counts(&report), code(&report)), ((20, 0, 0), None));
+            rotations += others.iter().filter(|notice| rotation(notice)).count();
+        }
+        // The tenth connection has had its share as well: the eleventh stands ready.
+        assert!(rotation(&client.next().await));
+        assert_eq!((rotations, server.connections(), server.applied().len()), (9, 11, 600));
+        let stats = client.shared.stats();
+        assert_eq!((stats.totals.reconnects, stats.totals.resent), (10, 0));
+        assert_eq!((stats.connected, client.shared.budget.held()), (true, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_standby_that_is_no_good_is_replaced_by_the_ordinary_way() {
+    // The second connection refuses, the third hangs up after its login.
+    let scripts = [Script::Sound, Script::HangsUp, Script::Answers(0), Script::Sound];
+    let server = ScriptedServer::start(&scripts).await;
+    let mut client = Client::start(Config {
+        reconnect_every: 2,
+        ..config(server.port)
+    });
+    for ticket in 1..=6 {
+        client.shared.execute(sets(0..5), Some(ticket));
+        let (report, _) = client.report(ticket).await;
+        let (succeeded, failed, unknown) = counts(&report);
+        assert_eq!((succeeded + unknown, failed, code(&report)), (5, 0, None));
+    }
+    assert!(server.connections() >= 4);
+    assert_eq!(client.shared.budget.held(), 0);
 }

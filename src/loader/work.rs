@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Notice, Report, Shared, Work, lock};
+use super::standby::Standby;
+use super::{Notice, Reason, Report, Shared, Work, lock};
 use crate::connection::link::{self, Link};
 use crate::connection::state::{Exchange, Finished};
 use crate::connection::task::{Driver, Ended, Flow, serve};
@@ -38,6 +39,10 @@ struct Loader {
     /// Reply bytes that are counted as untaken and not reported yet.
     kept: usize,
     connector: Option<Connector>,
+    /// The connection that takes over next, opened beforehand.
+    standby: Option<Standby>,
+    /// Why the next connection is wanted.
+    reason: Reason,
     /// Work is outstanding since then, and no command was answered.
     waiting_since: Instant,
     backoff: Backoff,
@@ -66,6 +71,8 @@ impl Loader {
             next_index: 0,
             kept: 0,
             connector: None,
+            standby: None,
+            reason: Reason::Lost,
             waiting_since: Instant::now(),
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
@@ -79,6 +86,10 @@ impl Loader {
                 return self.stop();
             }
             self.settle();
+            if let Some(link) = self.take_over().await {
+                self.serve(link).await;
+                continue;
+            }
             if self.exchange.is_idle() {
                 self.shared.wake.notified().await;
                 continue;
@@ -89,6 +100,27 @@ impl Loader {
                 Err(_) if self.shared.stopped().is_some() => {}
                 Err(error) => self.give_up(&error),
             }
+        }
+    }
+
+    /// The connection that was opened beforehand, where one is to take over and is still good.
+    async fn take_over(&mut self) -> Option<Link> {
+        let standby = self.standby.take_if(|_| self.reason == Reason::Rotation)?;
+        let mut link = self.unless_stopped(standby.link()).await.ok()??;
+        if !link.is_quiet().await {
+            return None;
+        }
+        self.connected(&link);
+        Some(link)
+    }
+
+    /// Half of a connection's share is written: the next one is opened meanwhile.
+    fn prepare(&mut self) {
+        if let Some(connector) = &self.connector
+            && self.standby.is_none()
+            && self.exchange.is_half_spent()
+        {
+            self.standby = Some(Standby::open(Arc::clone(&self.shared), connector.clone()));
         }
     }
 
@@ -131,8 +163,10 @@ impl Loader {
         if self.connected_before == Before::Once {
             lock(&self.shared.known).totals.reconnects += 1;
             self.shared.listener.notify(Notice::Reconnected {
+                reason: self.reason,
                 address: link.address.clone(),
             });
+            self.reason = Reason::Lost;
         } else {
             self.connected_before = Before::Once;
             self.backoff = Backoff::reconnect(&self.shared.config.retry);
@@ -159,6 +193,13 @@ impl Loader {
                 }
                 return;
             }
+            Ended::Spent => {
+                self.exchange.replaced();
+                self.reason = Reason::Rotation;
+                // Nothing is unread, so that it ends cleanly; nobody has to wait for that.
+                tokio::spawn(async move { timeout(GOODBYE, link.stream.shutdown()).await });
+                return;
+            }
             Ended::Violated(violation) => {
                 let error = Error::Protocol {
                     address,
@@ -174,6 +215,8 @@ impl Loader {
             Ended::Lost(reason) => Error::ConnectionLost { address, reason },
         };
         drop(link.stream);
+        // What ended this one may have ended that too.
+        self.standby = None;
         if self.exchange.is_idle() {
             // Nothing was under way: the next batch finds a new connection.
             return;
@@ -193,10 +236,12 @@ impl Loader {
 
     /// Whatever is outstanding ends here.
     fn give_up(&mut self, error: &Error) {
+        self.standby = None;
         self.shared.budget.give_up();
-        self.shared.listener.notify(Notice::GivenUp(error.clone()));
         let _ = self.refill();
         self.exchange.give_up(error);
+        // What is executed from here on, by whoever hears this, is not part of it.
+        self.shared.listener.notify(Notice::GivenUp(error.clone()));
         self.settle();
         self.backoff = match self.connected_before {
             Before::Never => Backoff::first_connect(&self.shared.config.retry),
@@ -344,6 +389,7 @@ impl Driver for Loader {
             self.order.pop_front();
             self.report();
         }
+        self.prepare();
         self.count_kept();
         for ticket in settled {
             self.shared.listener.notify(Notice::Settled { ticket });

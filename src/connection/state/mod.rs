@@ -72,6 +72,8 @@ pub struct Exchange {
     /// Bytes written of the frame behind them.
     offset: usize,
     in_flight: usize,
+    /// Batches wholly written to this connection.
+    written_batches: u32,
     reader: Reader,
     /// Those that have frames, in order.
     batches: VecDeque<OpenBatch>,
@@ -105,6 +107,7 @@ impl Exchange {
             sent: 0,
             offset: 0,
             in_flight: 0,
+            written_batches: 0,
             reader: Reader::new(),
             batches: VecDeque::new(),
             transaction: Queued::default(),
@@ -151,6 +154,28 @@ impl Exchange {
     /// Nothing is left to be written or answered.
     pub fn is_idle(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// This connection has had its share of batches, and has answered them all.
+    pub fn is_spent(&self) -> bool {
+        self.is_quota(self.written_batches) && self.sent == 0
+    }
+
+    /// Half of that share is written: time to open the next connection.
+    pub fn is_half_spent(&self) -> bool {
+        let every = self.settings.reconnect_every;
+        every > 0 && self.written_batches >= every.div_ceil(2)
+    }
+
+    /// A spent connection is replaced by one to the same server.
+    pub fn replaced(&mut self) {
+        let multi_accepted = self.multi_accepted;
+        self.forget_connection();
+        self.multi_accepted = multi_accepted;
+    }
+
+    fn is_quota(&self, batches: u32) -> bool {
+        self.settings.reconnect_every > 0 && batches >= self.settings.reconnect_every
     }
 
     /// Bytes written and not yet answered, in whole frames.
@@ -205,8 +230,12 @@ impl Exchange {
         }
         let mut in_flight = self.in_flight;
         let mut offset = self.offset;
+        let mut batches = self.written_batches;
         let mut filled = 0;
         for (frame, slice) in self.frames.iter().skip(self.sent).zip(slices) {
+            if self.is_quota(batches) {
+                break;
+            }
             let bytes = frame.bytes();
             if offset == 0 {
                 // What was begun is always finished; what is larger than the window goes alone.
@@ -218,8 +247,10 @@ impl Exchange {
             *slice = IoSlice::new(&bytes[offset..]);
             offset = 0;
             filled += 1;
-            if matches!(frame, Frame::Multi) && !self.multi_accepted {
-                break;
+            match frame {
+                Frame::Multi if !self.multi_accepted => break,
+                Frame::Fence(_) => batches += 1,
+                _ => {}
             }
         }
         filled
@@ -240,6 +271,7 @@ impl Exchange {
             self.offset += step;
             bytes -= step;
             if self.offset == length {
+                self.written_batches += u32::from(matches!(frame, Frame::Fence(_)));
                 self.sent += 1;
                 self.offset = 0;
             }
@@ -387,6 +419,7 @@ impl Exchange {
         self.sent = 0;
         self.offset = 0;
         self.in_flight = 0;
+        self.written_batches = 0;
         self.reader = Reader::new();
         self.multi_accepted = false;
         self.trust = Trust::Whole;

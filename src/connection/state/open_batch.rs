@@ -13,6 +13,8 @@ pub struct Settings {
     pub replies: Replies,
     pub transaction: Transaction,
     pub max_in_flight: usize,
+    /// Batches for one connection; 0: no limit.
+    pub reconnect_every: u32,
     pub max_failures: usize,
     pub listening: Listening,
 }

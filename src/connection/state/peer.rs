@@ -19,6 +19,7 @@ pub(crate) fn settings(replies: Replies, transaction: Transaction) -> Settings {
         replies,
         transaction,
         max_in_flight: 1 << 20,
+        reconnect_every: 0,
         max_failures: 100,
         listening: Listening::No,
     }

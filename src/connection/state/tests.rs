@@ -425,3 +425,54 @@ fn nonces_are_hexadecimal_and_differ() {
         );
     }
 }
+
+#[test]
+fn a_connection_takes_its_share_of_batches_and_no_more() {
+    for transaction in [Transaction::Off, Transaction::EachBatch] {
+        let mut exchange = Exchange::new(Settings {
+            reconnect_every: 2,
+            ..settings(Replies::Check, transaction)
+        });
+        (0..5).for_each(|tag| exchange.push(batch(&[&format!("SET a {tag}"), "LPUSH a x"]), 0));
+        let mut model = Model::default();
+        for (batches, left) in [(2, 3), (2, 1), (1, 0)] {
+            let mut session = Session::default();
+            let mut finished = 0;
+            // Whatever is answered in between, no batch of the next connection is written.
+            loop {
+                let written = write(&mut exchange, usize::MAX);
+                if written.is_empty() {
+                    break;
+                }
+                assert!(!exchange.is_spent(), "not before it is answered");
+                exchange.received(&session.feed(&mut model, &written)).unwrap();
+                finished += exchange.take_finished().len();
+            }
+            assert_eq!(finished, batches);
+            assert_eq!(exchange.is_spent(), batches == 2);
+            assert_eq!(exchange.is_idle(), left == 0);
+            exchange.replaced();
+            assert!(!exchange.is_spent());
+        }
+    }
+}
+
+#[test]
+fn the_next_connection_is_wanted_when_half_the_share_is_written() {
+    for (every, half) in [(1, 1), (2, 1), (3, 2), (10, 5)] {
+        let mut exchange = Exchange::new(Settings {
+            reconnect_every: every,
+            ..plain()
+        });
+        for written in 1..=every {
+            assert_eq!(exchange.is_half_spent(), written > half, "{written} of {every}");
+            exchange.push(batch(&["SET a 1"]), 0);
+            write(&mut exchange, usize::MAX);
+        }
+        assert!(exchange.is_half_spent());
+    }
+    let mut never = Exchange::new(plain());
+    never.push(batch(&["SET a 1"]), 0);
+    write(&mut never, usize::MAX);
+    assert!(!never.is_half_spent());
+}

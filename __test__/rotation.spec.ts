@@ -1,0 +1,135 @@
+// Connections that change after so many batches: nothing is lost, nothing waits, nothing stays behind.
+
+import { readdirSync } from 'node:fs'
+
+import test, { type ExecutionContext } from 'ava'
+import { Redis } from 'ioredis'
+
+import { bulkPipeline, type BatchResult, type BulkPipelineOptions } from '../index.js'
+import { startScripted } from './helpers/scripted.js'
+import { startServer } from './helpers/server.js'
+
+const BATCHES = 2_000
+const COMMANDS = 500
+
+async function serverFor(t: ExecutionContext) {
+  const server = await startServer()
+  t.teardown(() => server.stop())
+  const client = new Redis(server.port)
+  t.teardown(() => client.disconnect())
+  return { server, client }
+}
+
+/** Open descriptors and threads of this process. */
+function opened(): number[] {
+  return ['fd', 'task'].map((name) => readdirSync(`/proc/self/${name}`).length)
+}
+
+async function connections(client: Redis): Promise<number> {
+  const list = String(await client.client('LIST', 'TYPE', 'NORMAL'))
+  return list.trim().split('\n').length - 1
+}
+
+for (const replies of ['check', 'collect'] as const) {
+  for (const transaction of [false, true]) {
+    test(`${replies}${transaction ? ', in transactions' : ''}: 2,000 batches over 200 connections`, async (t) => {
+      const { server, client } = await serverFor(t)
+      const bulk = bulkPipeline({ port: server.port, reconnectEvery: 10, replies, transaction })
+      const reasons = new Map<string, number>()
+      bulk.on('reconnect', ({ reason }) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1))
+      await client.set('string', 'x')
+      let refused = 0
+      const checked = async (executed: Promise<BatchResult>, batch: number) => {
+        const result = await executed
+        refused += result.failed
+        t.is(result.failures[0]?.index, COMMANDS)
+        if (replies === 'collect') t.is(result.replies?.at(-1), batch + 1)
+      }
+      for (let batch = 0; batch < BATCHES; batch++) {
+        for (let index = 0; index < COMMANDS; index++) bulk.hset(`key:${batch * COMMANDS + index}`, 'field', batch)
+        // A refusal in every batch changes nothing.
+        bulk.lpush('string', 'y').incr('counter')
+        const executed = checked(bulk.exec(), batch)
+        if (bulk.needsDrain) await executed
+      }
+      const { commands, succeeded, failed, unknown, batches, reconnects, resent } = await bulk.sync()
+      t.deepEqual(
+        { commands, succeeded, failed, unknown, batches, resent, refused },
+        {
+          commands: BATCHES * (COMMANDS + 2),
+          succeeded: BATCHES * (COMMANDS + 1),
+          failed: BATCHES,
+          unknown: 0,
+          batches: BATCHES,
+          resent: 0,
+          refused: BATCHES,
+        },
+      )
+      t.true(reconnects === 199 || reconnects === 200, `${reconnects} rotations`)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      t.deepEqual([...reasons.keys()], ['rotation'])
+      t.is(await client.dbsize(), BATCHES * COMMANDS + 2)
+      t.is(await client.get('counter'), String(BATCHES))
+      t.is(await connections(client), 1)
+      await bulk.close()
+      t.is(await connections(client), 0)
+    })
+  }
+}
+
+test('automatic batches count', async (t) => {
+  const { server, client } = await serverFor(t)
+  const bulk = bulkPipeline({ port: server.port, reconnectEvery: 5, autoExec: { commands: 100 } })
+  for (let index = 0; index < 10_000; index++) bulk.rpush('list', index)
+  const { succeeded, batches, reconnects } = await bulk.close()
+  t.deepEqual([succeeded, batches], [10_000, 100])
+  t.true(reconnects === 19 || reconnects === 20, `${reconnects}`)
+  const list = await client.lrange('list', 0, -1)
+  t.true(
+    list.every((value, index) => value === String(index)),
+    'in order',
+  )
+})
+
+const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
+
+onLinux('10,000 rotations leave no descriptor and no thread behind', async (t) => {
+  const { server, client } = await serverFor(t)
+  const bulk = bulkPipeline({ port: server.port, reconnectEvery: 1 })
+  const load = async (batches: number) => {
+    for (let batch = 0; batch < batches; batch++) {
+      bulk.incr('counter')
+      const executed = bulk.exec()
+      if (batch % 100 === 99) await executed
+    }
+    await bulk.sync()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  await load(200)
+  const [descriptors = 0, threads = 0] = opened()
+  await load(10_000)
+  const [descriptorsThen = 0, threadsThen = 0] = opened()
+  t.true(Math.abs(descriptorsThen - descriptors) <= 2, `${descriptors} descriptors, then ${descriptorsThen}`)
+  t.is(threadsThen, threads)
+  t.is(await client.get('counter'), '10200')
+  const { succeeded, unknown, reconnects } = await bulk.close()
+  t.deepEqual([succeeded, unknown], [10_200, 0])
+  t.true(reconnects >= 10_199, `${reconnects}`)
+})
+
+test('the old connection ends with nothing unread', async (t) => {
+  // A socket that is closed with unread bytes is reset, and the peer hears of it.
+  const resets: Error[] = []
+  const scripted = await startScripted()
+  t.teardown(() => scripted.stop())
+  const options: BulkPipelineOptions = { port: scripted.port, reconnectEvery: 2 }
+  const bulk = bulkPipeline(options)
+  for (let batch = 0; batch < 20; batch++) {
+    bulk.set('key', batch)
+    await bulk.exec()
+    for (const socket of scripted.sockets) socket.once('error', (error) => resets.push(error))
+  }
+  const { succeeded, reconnects } = await bulk.close()
+  t.deepEqual([succeeded, reconnects], [20, 10])
+  t.deepEqual(resets, [])
+})
