@@ -30,17 +30,14 @@ export declare function end(handle: number, aborted: boolean): void
 /** Executes what is appended; with a ticket, the outcome is dispatched under it. */
 export declare function execute(handle: number, ticket?: number | undefined | null): void
 
-/** Nothing can be appended while JavaScript spells out an argument, which may run code of the user's. */
-export declare function expanding(handle: number, begins: boolean): void
+/** What is called once a row. */
+export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown>
 
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
 
 /** Whether the process lives on for what is outstanding in this environment. */
 export declare function keepAlive(outstanding: boolean): void
-
-/** Commands appended and not executed. */
-export declare function length(handle: number): number
 
 /** Whether each failure is dispatched. */
 export declare function listen(handle: number, listening: boolean): void
@@ -89,9 +86,6 @@ export interface NativeTls {
   servername?: string
   rejectUnauthorized: boolean
 }
-
-/** Bytes executed and not yet answered are above an eighth of the ceiling. */
-export declare function needsDrain(handle: number): boolean
 
 /** Makes a pipeline; returns its handle. Nothing is connected before the first work. */
 export declare function open(options: NativeOptions): number

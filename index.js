@@ -124,11 +124,11 @@ class BulkPipeline extends EventEmitter {
   }
 
   get length() {
-    return this.#ended === undefined ? native.length(this.#handle) : 0
+    return this.#ended === undefined ? frequent.length(this.#handle) : 0
   }
 
   get needsDrain() {
-    return this.#ended === undefined && native.needsDrain(this.#handle)
+    return this.#ended === undefined && frequent.needsDrain(this.#handle)
   }
 
   discard() {
@@ -339,11 +339,11 @@ class BulkPipeline extends EventEmitter {
 
   #expand(command, args) {
     let flat
-    native.expanding(this.#handle, true)
+    frequent.expand(this.#handle)
     try {
       flat = expand(command, args, this.#options.onNull)
     } finally {
-      native.expanding(this.#handle, false)
+      frequent.expanded(this.#handle)
     }
     const more = command.appendList(this.#handle, flat)
     if (more !== undefined) this.#more(more, command, flat)
@@ -495,6 +495,7 @@ class BulkPipeline extends EventEmitter {
 }
 
 native.attach(dispatch, isUsableView)
+const frequent = native.frequent()
 native.commands().forEach(define)
 
 function bulkPipeline(urlOrOptions, options) {

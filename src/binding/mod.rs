@@ -8,6 +8,7 @@ mod argument;
 mod check;
 mod convert;
 mod environment;
+mod frequent;
 mod js;
 mod notices;
 mod options;

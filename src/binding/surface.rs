@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::append::{self, Known, MORE_EXPAND, MORE_FAILED, Method, Problem, Stop, Target};
 use super::convert;
 use super::environment::{Environment, Slot, State};
+use super::frequent;
 use super::js::{Failed, Js, check};
 use super::notices::{Mailbox, Queue};
 use super::options::NativeOptions;
@@ -70,6 +71,17 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
     Ok(Object::from_raw(js.env(), list))
 }
 
+/// What is called once a row.
+#[napi(
+    catch_unwind,
+    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown>"
+)]
+pub(crate) fn frequent(env: Env) -> Result<Object<'static>> {
+    let js = js(env);
+    let functions = frequent::functions(js, Environment::of(js)?)?;
+    Ok(Object::from_raw(js.env(), functions))
+}
+
 /// Makes a pipeline; returns its handle. Nothing is connected before the first work.
 #[napi(catch_unwind)]
 pub(crate) fn open(env: Env, options: NativeOptions) -> Result<u32> {
@@ -112,22 +124,10 @@ pub(crate) fn execute(env: Env, handle: u32, ticket: Option<u32>) -> Result<()> 
     with(env, handle, |slot| slot.pipeline.execute(ticket))
 }
 
-/// Commands appended and not executed.
-#[napi(catch_unwind)]
-pub(crate) fn length(env: Env, handle: u32) -> Result<f64> {
-    with(env, handle, |slot| as_number(slot.pipeline.request.commands()))
-}
-
 /// Forgets them; returns how many.
 #[napi(catch_unwind)]
 pub(crate) fn discard(env: Env, handle: u32) -> Result<f64> {
     with(env, handle, |slot| as_number(slot.pipeline.discard()))
-}
-
-/// Bytes executed and not yet answered are above an eighth of the ceiling.
-#[napi(catch_unwind)]
-pub(crate) fn needs_drain(env: Env, handle: u32) -> Result<bool> {
-    with(env, handle, |slot| slot.pipeline.shared().needs_drain())
 }
 
 /// Dispatches under `ticket` once they are below a sixteenth.
@@ -157,16 +157,6 @@ pub(crate) fn idle(env: Env, handle: u32, ticket: u32) -> Result<()> {
 pub(crate) fn listen(env: Env, handle: u32, listening: bool) -> Result<()> {
     let listening = if listening { Listening::Yes } else { Listening::No };
     with(env, handle, |slot| slot.pipeline.shared().listen(listening))
-}
-
-/// Nothing can be appended while JavaScript spells out an argument, which may run code of the user's.
-#[napi(catch_unwind)]
-pub(crate) fn expanding(env: Env, handle: u32, begins: bool) -> Result<()> {
-    with(env, handle, |slot| match (&slot.state, begins) {
-        (State::Open, true) => slot.state = State::Expanding,
-        (State::Expanding, false) => slot.state = State::Open,
-        _ => {}
-    })
 }
 
 /// Asks one question, given as `[name, …arguments]`, on a connection of its own; returns what an append returns.

@@ -1,0 +1,105 @@
+//! What is called once a row: by hand, because a generated function costs more than the whole of an append.
+//!
+//! As with the commands, JavaScript passes a handle, and what belongs to the environment is in the data pointer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use napi::sys;
+
+use super::environment::{Environment, Slot, State};
+use super::js::{Js, Result, check};
+
+/// `{ length, needsDrain, expand, expanded }`, each a function of a handle.
+pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys::napi_value> {
+    let object = js.object()?;
+    for (name, callback) in [
+        ("length", length as Callback),
+        ("needsDrain", needs_drain),
+        ("expand", expand),
+        ("expanded", expanded),
+    ] {
+        let mut function = ptr::null_mut();
+        // SAFETY: the data pointer is the environment's state, which lives as long as any call; the name is copied.
+        check(unsafe {
+            sys::napi_create_function(
+                js.env(),
+                name.as_ptr().cast(),
+                name.len().cast_signed(),
+                Some(callback),
+                ptr::from_ref(environment).cast_mut().cast(),
+                &raw mut function,
+            )
+        })?;
+        js.set(object, name, function)?;
+    }
+    Ok(object)
+}
+
+type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
+
+/// Commands appended and not executed.
+unsafe extern "C" fn length(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: called by Node-API with what belongs to this call.
+    unsafe { with(env, info, |js, slot| js.count(slot.pipeline.request.commands())) }
+}
+
+/// Bytes executed and not yet answered are above an eighth of the ceiling.
+unsafe extern "C" fn needs_drain(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: as in `length`.
+    unsafe { with(env, info, |js, slot| js.boolean(slot.pipeline.shared().needs_drain())) }
+}
+
+/// JavaScript spells out an argument, which may run code of the user's: nothing can be appended meanwhile.
+unsafe extern "C" fn expand(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: as in `length`.
+    unsafe { with(env, info, |js, slot| turn(js, slot, &State::Open, State::Expanding)) }
+}
+
+/// It has.
+unsafe extern "C" fn expanded(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
+    // SAFETY: as in `length`.
+    unsafe { with(env, info, |js, slot| turn(js, slot, &State::Expanding, State::Open)) }
+}
+
+fn turn(js: Js, slot: &mut Slot, from: &State, to: State) -> Result<sys::napi_value> {
+    if std::mem::discriminant(&slot.state) == std::mem::discriminant(from) {
+        slot.state = to;
+    }
+    js.undefined()
+}
+
+/// Null, which JavaScript sees as undefined, where there is no such pipeline.
+///
+/// # Safety
+/// Called from a callback of Node-API with its own arguments, whose data pointer is the environment's state.
+unsafe fn with(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    look: impl FnOnce(Js, &mut Slot) -> Result<sys::napi_value>,
+) -> sys::napi_value {
+    // SAFETY: `env` is the environment of this very callback.
+    let js = unsafe { Js::new(env) };
+    let (mut count, mut handle, mut data) = (1, ptr::null_mut(), ptr::null_mut());
+    // SAFETY: `handle` has room for the one value asked for; all are written on success.
+    let status = unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            &raw mut count,
+            &raw mut handle,
+            ptr::null_mut(),
+            &raw mut data,
+        )
+    };
+    if status != sys::Status::napi_ok || data.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: the data pointer of these functions is the environment's state; see `functions`.
+    let environment = unsafe { &*data.cast::<Environment>() };
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        let mut slots = environment.slots.borrow_mut();
+        look(js, slots.of(js, handle).ok()?).ok()
+    }));
+    looked.ok().flatten().unwrap_or(ptr::null_mut())
+}
