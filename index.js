@@ -103,6 +103,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   destroy() {
+    if (!isPipeline(this)) throw notAPipeline('destroy')
     this.#end('RESPIPE_CLOSED')
   }
 
@@ -110,17 +111,8 @@ class BulkPipeline extends EventEmitter {
     await this.close()
   }
 
-  async query(name, ...args) {
-    if (!isPipeline(this)) throw notAPipeline('query')
-    return this.#ask('query', (ticket) => {
-      const more = native.query(this.#handle, ticket, [name, ...args])
-      if (more === MORE.EXPAND) {
-        const flat = expand({ name: 'query', trailing: 'call' }, [name, ...args], 'throw')
-        if (native.query(this.#handle, ticket, flat) === MORE.FAILED) throw problemOf(flat, 1)
-      } else if (more === MORE.FAILED) {
-        throw problemOf([name, ...args], 1)
-      }
-    })
+  query(...words) {
+    return quiet(isPipeline(this) ? this.#query(words) : Promise.reject(notAPipeline('query')))
   }
 
   get length() {
@@ -132,12 +124,14 @@ class BulkPipeline extends EventEmitter {
   }
 
   discard() {
+    if (!isPipeline(this)) throw notAPipeline('discard')
     if (this.#ended !== undefined) return 0
     this.#disarm()
     return native.discard(this.#handle)
   }
 
   stats() {
+    if (!isPipeline(this)) throw notAPipeline('stats')
     return native.stats(this.#handle)
   }
 
@@ -148,7 +142,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   load() {
-    return Promise.reject(unsupported('load()'))
+    return quiet(Promise.reject(unsupported('load()')))
   }
 
   writable() {
@@ -156,7 +150,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   importFile() {
-    return Promise.reject(unsupported('importFile()'))
+    return quiet(Promise.reject(unsupported('importFile()')))
   }
 
   template() {
@@ -164,7 +158,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   lastCheckpoint() {
-    return Promise.reject(unsupported('lastCheckpoint()'))
+    return quiet(Promise.reject(unsupported('lastCheckpoint()')))
   }
 
   [inspect.custom](depth, options) {
@@ -187,6 +181,18 @@ class BulkPipeline extends EventEmitter {
       unknown,
     }
     return `BulkPipeline ${inspect(shown, { ...options, depth })}`
+  }
+
+  #query(words) {
+    return this.#ask('query', (ticket) => {
+      const more = native.query(this.#handle, ticket, words)
+      if (more === MORE.EXPAND) {
+        const flat = expand({ name: 'query', trailing: 'call' }, words, 'throw')
+        if (native.query(this.#handle, ticket, flat) === MORE.FAILED) throw problemOf(flat, 1)
+      } else if (more === MORE.FAILED) {
+        throw problemOf(words, 1)
+      }
+    })
   }
 
   /** Executes what is appended, and waits for its outcome. */
@@ -295,6 +301,7 @@ class BulkPipeline extends EventEmitter {
   #watched(start) {
     let overdue = this.#takeUnreported()
     return WatchedPromise.watch(start(), {
+      mayBeHandled: () => overdue === undefined && this.#unreported !== undefined,
       thrown: (error) => {
         if (error === undefined) overdue ??= this.#takeUnreported()
         return overdue ?? error
@@ -510,6 +517,12 @@ function given(options) {
 
 function isPlain(value) {
   return typeof value === 'object' && !Buffer.isBuffer(value)
+}
+
+/** A promise whose rejection, where nobody handles it, does not end the process. */
+function quiet(promise) {
+  promise.catch(() => {})
+  return promise
 }
 
 /** The process lives on while anything is outstanding. */

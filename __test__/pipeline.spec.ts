@@ -380,9 +380,9 @@ test('where waiting cannot help, an append throws all the same', async (t) => {
   await witness.set('full:big', 'x'.repeat(8_000))
   const untaken = open(t, { ...block, replies: 'collect' })
   const replies = untaken.get('full:big').get('full:big').exec()
-  t.throws(() => untaken.set('key', 'x'.repeat(9_900)), { ...full, message: /event loop/ })
+  t.throws(() => untaken.set('key', 'x'.repeat(9_940)), { ...full, message: /event loop/ })
   t.is((await replies).replies?.length, 2)
-  t.is(untaken.set('key', 'x'.repeat(9_900)).length, 1)
+  t.is(untaken.set('key', 'x'.repeat(9_940)).length, 1)
 })
 
 test('a server that stands still costs no more than the ceiling, and is given up', async (t) => {
@@ -607,3 +607,29 @@ async function startGated(t: ExecutionContext) {
     },
   }
 }
+
+test('a threshold of automatic execution is lowered only where the ceiling would be reached first', async (t) => {
+  const grow = (options: BulkPipelineOptions) => {
+    const bulk = open(t, options)
+    let longest = 0
+    for (let index = 0; index < 900; index++) {
+      bulk.set('key', 'x'.repeat(1_000))
+      longest = Math.max(longest, bulk.length)
+    }
+    return longest
+  }
+  const maxBufferedBytes = 1 << 20
+  t.is(grow({ maxBufferedBytes, autoExec: { bytes: 800_000 } }), Math.ceil(800_000 / 1_031) - 1)
+  t.is(grow({ maxBufferedBytes, autoExec: { commands: 100_000 } }), 900)
+  t.is(grow({ maxBufferedBytes, autoExec: { bytes: 1 << 20 } }), Math.ceil((1 << 19) / 1_031) - 1)
+})
+
+test('the pieces of a command that repeat may be an array, wherever they stand', async (t) => {
+  const bulk = open(t, { replies: 'collect' }) as unknown as Record<string, (...args: unknown[]) => unknown> & {
+    exec(): Promise<{ replies: unknown[] }>
+  }
+  bulk['geoadd']?.('geo:array', [8.5, 47.3, 'Zürich', 7.4, 46.9, 'Bern'])
+  bulk['zadd']?.('z:array', { a: 1 })
+  bulk['zunionstore']?.('z:union', 2, ['z:array', 'z:none'])
+  t.deepEqual((await bulk.exec()).replies, [2, 1, 1])
+})

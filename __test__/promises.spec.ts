@@ -266,3 +266,33 @@ test('of many promises each tells of its own batch', async (t) => {
     outcomes.map((_, key) => (key > 4 ? [0, String(key)] : [])),
   )
 })
+
+test('a rejection that is handled in the turn in which it comes does not come back through a drain', async (t) => {
+  const bulk = open(t, { ...nowhere, maxBufferedBytes: 10_000 })
+  const fill = () => {
+    for (let index = 0; index < 30; index++) bulk.set('key', 'v'.repeat(50))
+    return bulk.exec()
+  }
+  const first = fill()
+  const second = fill()
+  const drained = bulk.drain()
+  await t.throwsAsync(first, { code: 'RESPIPE_CONNECT' })
+  await t.throwsAsync(second, { code: 'RESPIPE_CONNECT' })
+  await t.notThrowsAsync(drained)
+  await t.notThrowsAsync(bulk.close())
+})
+
+test('queries and what is not there yet reject without ending the process', async (t) => {
+  const source = `
+    import { bulkPipeline } from './index.js'
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 } })
+    bulk.query('PING')
+    bulk.query('SELECT', 1)
+    bulk.load([], () => {})
+    bulk.importFile('file', null)
+    bulk.lastCheckpoint()
+    setTimeout(() => console.log('alive'), 300)
+  `
+  const { code, stdout } = await runScript({ source }, { args: [String(nowhere.port)] })
+  t.deepEqual([code, stdout], [0, 'alive\n'])
+})

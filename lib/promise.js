@@ -23,6 +23,7 @@ class WatchedPromise extends Promise {
    * @param {object} watcher
    * @param {(reason: unknown) => unknown} watcher.thrown what to reject with, if anything; `reason` is the work's own
    * @param {(reason: unknown) => void} watcher.unhandled told of a rejection that nobody handles so far
+   * @param {() => boolean} watcher.mayBeHandled whether what would be thrown came up since this was asked for
    * @param {(reason: unknown) => void} watcher.handled told when somebody handles it after all
    */
   static watch(work, watcher) {
@@ -35,11 +36,13 @@ class WatchedPromise extends Promise {
         }
         reject(reason)
       }
-      const fulfil = (value) => {
+      const settle = (value) => {
         const reason = watcher.thrown()
         if (reason === undefined) resolve(value)
         else refuse(reason)
       }
+      // Of a rejection that has just been told, a handler may come in the same turn.
+      const fulfil = (value) => (watcher.mayBeHandled() ? setImmediate(settle, value) : settle(value))
       work.then(fulfil, (reason) => refuse(watcher.thrown(reason)))
     })
     // Keeps Node.js from ending the process; does not count as handling.

@@ -184,15 +184,21 @@ const isFixed = (args) => args.every((arg) => !arg.optional && !arg.multiple && 
 function trailingOf({ args, container }) {
   const last = args.at(-1)
   if (container || !last) return 'Plain'
+  // Whatever repeats, wherever it stands, may be given as an array.
+  const open = args.some(repeats) ? 'Values' : 'Plain'
   const leaf = lastRepeated(last)
-  if (!leaf) return 'Plain'
+  if (!leaf) return open
   if (leaf.type !== 'block') return 'Values'
   const before = args.slice(0, -1)
   const size = leaf.inner.length
   const from = leading(before).length
   if (leaf === last && !last.optional && from === before.length) return `Groups { from: ${from}, size: ${size} }`
-  if (size !== 2) return 'Plain'
+  if (size !== 2) return open
   return leaf.inner[0].type === 'double' ? 'Scores' : 'Fields'
+}
+
+function repeats(arg) {
+  return arg.multiple || (arg.inner ?? []).some(repeats)
 }
 
 /** The argument at the very end of the list, where it is repeated. */

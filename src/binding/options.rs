@@ -102,8 +102,9 @@ impl From<NativeOptions> for (Config, Encoding) {
                 Transaction::Off
             },
             auto_exec: options.auto_exec.map(|auto| AutoExec {
-                // Half of the ceiling at most: else it would be reached before the threshold.
-                bytes: auto.bytes.map_or(usize::MAX, bytes).min((max_buffered / 2).max(1)),
+                bytes: auto
+                    .bytes
+                    .map_or(usize::MAX, |threshold| reachable(bytes(threshold), max_buffered)),
                 commands: auto.commands.map_or(u64::MAX, u64::from),
             }),
             max_buffered,
@@ -138,6 +139,15 @@ impl From<NativeTls> for Tls {
                 Verification::Off
             },
         }
+    }
+}
+
+/// A threshold that the ceiling would be reached before is lowered to half of that.
+fn reachable(threshold: usize, ceiling: usize) -> usize {
+    if threshold < ceiling {
+        threshold
+    } else {
+        (ceiling / 2).max(1)
     }
 }
 

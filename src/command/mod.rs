@@ -34,7 +34,7 @@ pub struct Command {
 pub enum Trailing {
     /// The list is not open, or nothing more is known: `SET`.
     Plain,
-    /// Single values: `DEL key …`, `SADD key member …`.
+    /// Something that repeats: `DEL key …`, `SADD key member …`, `GEOADD … longitude latitude member …`.
     Values,
     /// Groups of `size` arguments from argument `from` to the end: `HSET` (1, 2), `MSET` (0, 2).
     /// Groups of two may be given as an object or a Map.
@@ -176,8 +176,9 @@ mod tests {
         assert_eq!(command("ZADD").trailing, Trailing::Scores);
         assert_eq!(command("XADD").trailing, Trailing::Fields);
         assert_eq!(command("SADD").trailing, Trailing::Values);
-        // Options before the members, and three words for each.
-        assert_eq!(command("GEOADD").trailing, Trailing::Plain);
+        // Options before the members, and three words for each; options behind the keys.
+        assert_eq!(command("GEOADD").trailing, Trailing::Values);
+        assert_eq!(command("ZUNIONSTORE").trailing, Trailing::Values);
         assert_eq!(command("GET").trailing, Trailing::Plain);
     }
 

@@ -5,12 +5,16 @@
 use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What a batch occupies besides its bytes, about: counted, so that no number of tiny batches is free.
+/// What a batch occupies besides its bytes, about: counted, so that no number of tiny batches is free. A small
+/// ceiling bounds them by itself, as a command has 14 bytes at least.
 const BATCH_OVERHEAD: usize = 512;
+const SMALL_CEILING: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: usize,
+    /// Counted for each batch under way.
+    batch_overhead: usize,
     ledger: Mutex<Ledger>,
     freed: Condvar,
 }
@@ -43,8 +47,8 @@ pub enum Hopeless {
 }
 
 impl Ledger {
-    fn held(&self) -> usize {
-        self.executed + self.batches * BATCH_OVERHEAD + self.untaken
+    fn held(&self, batch_overhead: usize) -> usize {
+        self.executed + self.batches * batch_overhead + self.untaken
     }
 
     fn is_idle(&self) -> bool {
@@ -56,6 +60,7 @@ impl Budget {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
+            batch_overhead: if max < SMALL_CEILING { 0 } else { BATCH_OVERHEAD },
             ledger: Mutex::default(),
             freed: Condvar::new(),
         }
@@ -67,7 +72,7 @@ impl Budget {
 
     /// How many bytes may still be appended, where `open` are appended and not yet executed.
     pub(crate) fn room(&self, open: usize) -> usize {
-        self.max.saturating_sub(self.lock().held() + open)
+        self.max.saturating_sub(self.lock().held(self.batch_overhead) + open)
     }
 
     /// Waits until `needed` bytes may be appended; returns the room there is.
@@ -78,7 +83,7 @@ impl Budget {
         let mut ledger = self.lock();
         let given_up = ledger.given_up;
         loop {
-            let room = self.max.saturating_sub(ledger.held() + open);
+            let room = self.max.saturating_sub(ledger.held(self.batch_overhead) + open);
             if ledger.given_up != given_up {
                 return Err(Hopeless::GivenUp);
             }
@@ -189,7 +194,7 @@ impl Budget {
     /// All that takes room.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.lock().held()
+        self.lock().held(self.batch_overhead)
     }
 
     fn drained(&self) -> usize {
@@ -211,15 +216,17 @@ mod tests {
 
     #[test]
     fn all_that_is_held_takes_room() {
-        let budget = Budget::new(10_000);
-        assert_eq!(budget.room(1_000), 9_000);
-        budget.execute(2_000);
-        assert_eq!(budget.room(1_000), 9_000 - 2_000 - BATCH_OVERHEAD);
-        assert!(budget.settle(2_000, 1).is_empty());
-        budget.keep(300);
-        assert_eq!(budget.room(1_000), 8_700);
-        budget.take(300);
-        assert_eq!(budget.room(0), 10_000);
+        for (max, overhead) in [(SMALL_CEILING, BATCH_OVERHEAD), (10_000, 0)] {
+            let budget = Budget::new(max);
+            assert_eq!(budget.room(1_000), max - 1_000);
+            budget.execute(2_000);
+            assert_eq!(budget.room(1_000), max - 3_000 - overhead);
+            assert!(budget.settle(2_000, 1).is_empty());
+            budget.keep(300);
+            assert_eq!(budget.room(1_000), max - 1_300);
+            budget.take(300);
+            assert_eq!(budget.room(0), max);
+        }
     }
 
     #[test]

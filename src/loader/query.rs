@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Notice, Shared};
 use crate::connection::link::{self, Link};
 use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::resp::reply::{Kind, Scanner, excerpt};
+use crate::retry::{Backoff, Verdict};
 
 /// The connection for looking. Opened by the first question; questions take turns.
 #[derive(Debug, Default)]
@@ -41,11 +42,28 @@ impl Looker {
         };
         let mut link = match kept.take() {
             Some(link) if quiet => link,
-            _ => link::open(&shared.config, &Connector::new(&shared.config)?).await?,
+            _ => open(shared).await?,
         };
         let reply = exchange(shared, &mut link, request).await?;
         *kept = Some(link);
         Ok(reply)
+    }
+}
+
+/// Tries as often as a first connection is tried.
+async fn open(shared: &Shared) -> Result<Link, Error> {
+    let connector = Connector::new(&shared.config)?;
+    let mut backoff = Backoff::first_connect(&shared.config.retry);
+    let since = Instant::now();
+    loop {
+        let error = match link::open(&shared.config, &connector).await {
+            Ok(link) => return Ok(link),
+            Err(error) => error,
+        };
+        match Verdict::of(&error) {
+            Verdict::GiveUp => return Err(error),
+            Verdict::Retry => sleep(backoff.next(since.elapsed()).ok_or(error)?).await,
+        }
     }
 }
 
@@ -108,7 +126,7 @@ async fn exchange(shared: &Shared, link: &mut Link, request: &[u8]) -> Result<Ve
 mod tests {
     use std::time::Duration;
 
-    use super::super::server::{Client, Script, ScriptedServer, config};
+    use super::super::server::{Client, Script, ScriptedServer, attempts, config};
     use super::*;
     use crate::config::Config;
     use crate::connection::state::peer::wire;
@@ -141,7 +159,7 @@ mod tests {
             let server = ScriptedServer::start(&[script, Script::Sound]).await;
             let mut client = Client::start(Config {
                 stall_timeout: Duration::from_millis(30),
-                ..config(server.port)
+                ..attempts(0, config(server.port))
             });
             let looker = Looker::default();
             looker.ask(client.shared.clone(), 1, wire("GETSET a 1")).await;
@@ -156,6 +174,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_query_tries_its_connection_as_often_as_a_load() {
+        let server = ScriptedServer::start(&[Script::HangsUp, Script::HangsUp, Script::Sound]).await;
+        let mut client = Client::start(config(server.port));
+        Looker::default().ask(client.shared.clone(), 1, wire("SET a 1")).await;
+        assert!(matches!(client.next().await, Notice::Queried { reply: Ok(_), .. }));
+        assert_eq!(server.connections(), 3);
+    }
+
+    #[tokio::test]
     async fn a_stop_ends_queries() {
         for script in [Script::Silent, Script::Mute] {
             let server = ScriptedServer::start(&[script]).await;
@@ -163,7 +190,7 @@ mod tests {
             let looker = Looker::default();
             let stopper = async {
                 while server.connections() == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    sleep(Duration::from_millis(1)).await;
                 }
                 client.shared.stop(Error::Aborted);
             };

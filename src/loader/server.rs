@@ -148,6 +148,16 @@ async fn hang_up(mut stream: TcpStream, replies: &[u8]) {
     while stream.read_buf(&mut Vec::new()).await.is_ok_and(|read| read > 0) {}
 }
 
+pub(crate) fn attempts(attempts: u32, config: Config) -> Config {
+    Config {
+        retry: Retry {
+            attempts: Some(attempts),
+            ..config.retry
+        },
+        ..config
+    }
+}
+
 pub(crate) fn config(port: u16) -> Config {
     Config {
         server: Server::Tcp {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::server::{Client, Script, ScriptedServer, code, config, counts, text};
+use super::server::{Client, Script, ScriptedServer, attempts, code, config, counts, text};
 use super::{Notice, Reason};
 use crate::batch::Batch;
 use crate::config::{Config, Replies, Retry, Transaction};
@@ -13,16 +13,6 @@ use crate::error::Error;
 fn sets(tags: std::ops::Range<u64>) -> Batch {
     let commands: Vec<String> = tags.map(|tag| format!("SET key:{tag} {tag}")).collect();
     batch_within(1 << 16, &commands)
-}
-
-fn attempts(attempts: u32, config: Config) -> Config {
-    Config {
-        retry: Retry {
-            attempts: Some(attempts),
-            ..config.retry
-        },
-        ..config
-    }
 }
 
 fn is_given_up(notice: &Notice) -> bool {

@@ -344,10 +344,10 @@ impl Driver for Loader {
         } else {
             Flow::GoOn
         };
+        self.exchange.overhear(self.shared.listening());
         if work.is_empty() {
             return flow;
         }
-        self.exchange.overhear(self.shared.listening());
         if self.exchange.is_idle() {
             self.waiting_since = Instant::now();
             self.backoff.progress();

@@ -146,9 +146,12 @@ impl Exchange {
         self.frames.push_back(Frame::Fence(fence));
     }
 
-    /// Whether later batches keep their failures for [`Self::take_overheard`].
+    /// Whether failures are kept for [`Self::take_overheard`], from here on.
     pub fn overhear(&mut self, listening: Listening) {
-        self.settings.listening = listening;
+        if self.settings.listening != listening {
+            self.settings.listening = listening;
+            self.batches.iter_mut().for_each(|batch| batch.overhear(listening));
+        }
     }
 
     /// Nothing is left to be written or answered.

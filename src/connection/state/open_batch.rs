@@ -63,6 +63,10 @@ impl OpenBatch {
         }
     }
 
+    pub(super) fn overhear(&mut self, listening: Listening) {
+        self.settings.listening = listening;
+    }
+
     /// Reply bytes as they came.
     pub(super) fn collect(&mut self, bytes: &[u8]) {
         if self.settings.replies == Replies::Collect {

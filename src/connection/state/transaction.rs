@@ -275,6 +275,8 @@ impl Exchange {
         }
         if let Some(batch) = self.batches.front_mut() {
             batch.replace_queued(code, message);
+            // The culprits were told first.
+            batch.outcome.failures.sort_by_key(|failure| failure.index);
         }
         self.pop_answered();
     }

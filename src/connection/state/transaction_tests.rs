@@ -97,7 +97,7 @@ fn a_refused_transaction_names_the_culprits_and_fails_the_others_under_execabort
     assert_eq!(counts(&finished), (0, 4, 0));
     assert_eq!(
         codes(&finished.outcome.failures),
-        [(1, "ERR"), (3, "OOM"), (0, "EXECABORT"), (2, "EXECABORT")]
+        [(0, "EXECABORT"), (1, "ERR"), (2, "EXECABORT"), (3, "OOM")]
     );
     let keys: Vec<_> = finished
         .outcome
@@ -105,7 +105,7 @@ fn a_refused_transaction_names_the_culprits_and_fails_the_others_under_execabort
         .iter()
         .map(|one| one.key.clone().unwrap_or_default())
         .collect();
-    assert_eq!(keys, [b"".to_vec(), b"".to_vec(), b"a".to_vec(), b"c".to_vec()]);
+    assert_eq!(keys, [b"a".to_vec(), b"".to_vec(), b"c".to_vec(), b"".to_vec()]);
     assert_eq!(
         errors(&finished.replies),
         [
@@ -282,7 +282,7 @@ fn without_its_exec_a_transaction_is_written_again_whole() {
         assert_eq!(counts(&finished), (0, 3, 0));
         assert_eq!(
             codes(&finished.outcome.failures),
-            [(9, "ERR"), (7, "EXECABORT"), (8, "EXECABORT")]
+            [(7, "EXECABORT"), (8, "EXECABORT"), (9, "ERR")]
         );
     }
 }
