@@ -8,7 +8,7 @@ use std::ptr;
 use napi::sys;
 
 use super::environment::{Environment, Slot, State};
-use super::js::{Js, Result, check};
+use super::js::{Callback, Js, Result};
 
 /// `{ length, needsDrain, expand, expanded }`, each a function of a handle.
 pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys::napi_value> {
@@ -19,24 +19,12 @@ pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys
         ("expand", expand),
         ("expanded", expanded),
     ] {
-        let mut function = ptr::null_mut();
-        // SAFETY: the data pointer is the environment's state, which lives as long as any call; the name is copied.
-        check(unsafe {
-            sys::napi_create_function(
-                js.env(),
-                name.as_ptr().cast(),
-                name.len().cast_signed(),
-                Some(callback),
-                ptr::from_ref(environment).cast_mut().cast(),
-                &raw mut function,
-            )
-        })?;
+        // SAFETY: the callbacks take the environment's state as their data, which lives as long as any call.
+        let function = unsafe { js.function(name, callback, ptr::from_ref(environment).cast())? };
         js.set(object, name, function)?;
     }
     Ok(object)
 }
-
-type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
 /// Commands appended and not executed.
 unsafe extern "C" fn length(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {

@@ -1,5 +1,6 @@
 //! The few Node-API calls that values are made with, each checked.
 
+use std::ffi::c_void;
 use std::ptr;
 
 use napi::sys;
@@ -15,6 +16,9 @@ pub(super) type Result<T> = std::result::Result<T, Failed>;
 pub(super) struct Js {
     env: sys::napi_env,
 }
+
+/// The native side of a function.
+pub(super) type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
 
 pub(super) fn check(status: sys::napi_status) -> Result<()> {
     if status == sys::Status::napi_ok {
@@ -113,6 +117,27 @@ impl Js {
         let code = self.text(code)?;
         let message = self.text(message)?;
         made!(self, napi_create_error, code, message)
+    }
+
+    /// A function that runs `callback`.
+    ///
+    /// # Safety
+    /// `data` is what the callback takes its data pointer for, and lives as long as the environment.
+    pub(super) unsafe fn function(
+        self,
+        name: &str,
+        callback: Callback,
+        data: *const c_void,
+    ) -> Result<sys::napi_value> {
+        let length = name.len().cast_signed();
+        made!(
+            self,
+            napi_create_function,
+            name.as_ptr().cast(),
+            length,
+            Some(callback),
+            data.cast_mut()
+        )
     }
 
     /// Sets a property of an object made here.

@@ -4,7 +4,6 @@ use std::ptr;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{Env, Function, JsValue, Object, Result, Unknown};
-use napi::sys;
 use napi_derive::napi;
 use tokio::sync::watch;
 
@@ -12,7 +11,7 @@ use super::append::{self, Known, MORE_EXPAND, MORE_FAILED, Method, Problem, Stop
 use super::convert;
 use super::environment::{Environment, Slot, State};
 use super::frequent;
-use super::js::{Failed, Js, check};
+use super::js::{Failed, Js};
 use super::notices::{Mailbox, Queue};
 use super::options::NativeOptions;
 use super::runtime;
@@ -64,8 +63,16 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
         let object = js.object()?;
         js.set(object, "name", js.text(name.as_bytes())?)?;
         js.set(object, "trailing", js.text(trailing.as_bytes())?)?;
-        js.set(object, "append", function(js, &name, append::append, method)?)?;
-        js.set(object, "appendList", function(js, &name, append::append_list, method)?)?;
+        let data = ptr::from_ref(method).cast();
+        // SAFETY: both callbacks take a method as their data, which the environment keeps to its end.
+        let (append, append_list) = unsafe {
+            (
+                js.function(&name, append::append, data)?,
+                js.function(&name, append::append_list, data)?,
+            )
+        };
+        js.set(object, "append", append)?;
+        js.set(object, "appendList", append_list)?;
         js.set_element(list, at, object)?;
     }
     Ok(Object::from_raw(js.env(), list))
@@ -311,22 +318,4 @@ fn trailing(command: &Command) -> &'static str {
         Trailing::Groups { .. } => "values",
         Trailing::Scores => "scores",
     }
-}
-
-type Callback = unsafe extern "C" fn(sys::napi_env, sys::napi_callback_info) -> sys::napi_value;
-
-fn function(js: Js, name: &str, callback: Callback, method: &Method) -> super::js::Result<sys::napi_value> {
-    let mut function = ptr::null_mut();
-    // SAFETY: the data pointer is a method that the environment keeps to its end; the name is copied.
-    check(unsafe {
-        sys::napi_create_function(
-            js.env(),
-            name.as_ptr().cast(),
-            name.len().cast_signed(),
-            Some(callback),
-            ptr::from_ref(method).cast_mut().cast(),
-            &raw mut function,
-        )
-    })?;
-    Ok(function)
 }
