@@ -126,9 +126,8 @@ export interface BulkPipelineOptions {
    */
   maxInFlightBytes?: number
   /**
-   * Which commands in doubt are sent again after a lost connection; the others are reported as `unknown`. Default 'idempotent': those whose
-   * repetition leaves the same state, unless another command in doubt that is not such shares a key with them. A transaction is repeated whole or not.
-   * Any other value is not in this version: `RESPIPE_UNSUPPORTED`.
+   * Which commands in doubt are sent again after a lost connection. Not in this version: none are, whatever is in doubt is reported as
+   * `unknown`. The default is accepted, as it will mean more later; any other value throws `RESPIPE_UNSUPPORTED`.
    * @default 'idempotent'
    */
   resend?: 'idempotent' | 'all' | 'none'
@@ -139,7 +138,8 @@ export interface BulkPipelineOptions {
    */
   checkpoint?: string
   /**
-   * Repeats of a connection, or of work the server refuses for now (LOADING, OOM, BUSY, READONLY, TRYAGAIN, CLUSTERDOWN …), with jittered backoff.
+   * Repeats of a connection, with jittered backoff; also where the server is not ready when it logs in (LOADING, MASTERDOWN, BUSY …).
+   * Commands that it refuses for now (OOM, READONLY …) are not repeated in this version: they are failures.
    * The very first connection is tried `firstConnect` times more (3). Afterwards: `attempts` (default: no limit) within `maxElapsedMs` (600_000)
    * without progress. `attempts: 0`: no repeats at all. Delays: 50 to 2_000 ms, doubled from one to the next.
    * @default { firstConnect: 3, attempts: Infinity, maxElapsedMs: 600_000, minDelayMs: 50, maxDelayMs: 2_000 }
@@ -346,7 +346,7 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   destroy(): void
   /** A command was refused: each one, beyond `maxFailures` too. What a listener throws is an uncaught exception of the process. */
   on(event: 'failure', listener: (failure: CommandFailure) => void): this
-  /** Another connection has taken over. In this version the reason is always `'lost'`, also of an idle one. */
+  /** Another connection has taken over: `'rotation'` by `reconnectEvery`, `'lost'` after a fault, also of an idle one. `'moved'` is not in this version. */
   on(event: 'reconnect', listener: (info: { reason: 'rotation' | 'lost' | 'moved'; address: string }) => void): this
   /** Work was given up, not by `close`, `destroy` or a signal. Without a listener nothing is thrown. */
   on(event: 'error', listener: (error: RespipeError) => void): this

@@ -107,10 +107,6 @@ class BulkPipeline extends EventEmitter {
     this.#end('RESPIPE_CLOSED')
   }
 
-  async [Symbol.asyncDispose]() {
-    await this.close()
-  }
-
   query(...words) {
     return quiet(isPipeline(this) ? this.#query(words) : Promise.reject(notAPipeline('query')))
   }
@@ -498,6 +494,13 @@ class BulkPipeline extends EventEmitter {
       Object.defineProperty(method, 'name', { value: name })
       Object.defineProperty(BulkPipeline.prototype, name, { value: method, writable: true, configurable: true })
     }
+  }
+}
+
+// Before Node.js 20.4 there is no such symbol.
+if (Symbol.asyncDispose !== undefined) {
+  BulkPipeline.prototype[Symbol.asyncDispose] = async function () {
+    await this.close()
   }
 }
 

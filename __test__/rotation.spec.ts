@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava'
 import { Redis } from 'ioredis'
 
 import { bulkPipeline, type BatchResult, type BulkPipelineOptions } from '../index.js'
+import { until } from './helpers/outcomes.js'
 import { startScripted } from './helpers/scripted.js'
 import { startServer } from './helpers/server.js'
 
@@ -66,13 +67,13 @@ for (const replies of ['check', 'collect'] as const) {
         },
       )
       t.true(reconnects === 199 || reconnects === 200, `${reconnects} rotations`)
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      // The server closes its end a moment later.
+      await until(async () => (await connections(client)) === 1)
       t.deepEqual([...reasons.keys()], ['rotation'])
       t.is(await client.dbsize(), BATCHES * COMMANDS + 2)
       t.is(await client.get('counter'), String(BATCHES))
-      t.is(await connections(client), 1)
       await bulk.close()
-      t.is(await connections(client), 0)
+      await until(async () => (await connections(client)) === 0)
     })
   }
 }

@@ -1,6 +1,11 @@
 // The one error class of the package. `code` is public and meant to be matched; the message is for people.
 'use strict'
 
+const { inspect } = require('node:util')
+
+/** Failures that a look at an error shows; all that are kept are in `outcome.failures`. */
+const SHOWN_FAILURES = 3
+
 class RespipeError extends Error {
   /**
    * @param {string} code RESPIPE_…
@@ -12,6 +17,19 @@ class RespipeError extends Error {
     this.code = code
     if (outcome !== undefined) this.outcome = outcome
   }
+
+  /** So that an error that nobody catches does not fill the terminal. */
+  [inspect.custom](depth, options) {
+    const { stack, code, outcome, cause } = this
+    const shown = { code, ...(outcome && { outcome: shorten(outcome) }), ...(cause !== undefined && { cause }) }
+    return `${stack} ${inspect(shown, options)}`
+  }
+}
+
+function shorten({ failures = [], ...counts }) {
+  const shown = failures.slice(0, SHOWN_FAILURES).map(({ key, ...failure }) => ({ ...failure, key: key?.toString() }))
+  const more = failures.length - shown.length
+  return { ...counts, failures: more > 0 ? [...shown, `… ${more} more`] : shown }
 }
 
 // On the prototype, as the built-in errors have it: the head of `stack` shows it, `Object.keys` does not.

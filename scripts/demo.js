@@ -91,11 +91,18 @@ async function startServer() {
   const args = ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--dir', dir]
   const child = spawn(findRedisServer(), args, { stdio: 'ignore' })
   const ended = once(child, 'exit')
+  const remove = () => {
+    child.kill()
+    fs.rmSync(dir, { recursive: true, force: true })
+  }
   const stop = async () => {
     child.kill()
     await ended
-    fs.rmSync(dir, { recursive: true, force: true })
+    remove()
   }
+  // Where the demo is stopped, its server stops too.
+  process.once('exit', remove)
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
   while (!(await accepts(port))) {
     if (child.exitCode !== null) throw new Error(`the server ended at once, with exit code ${child.exitCode}`)
     await delay(20)
@@ -115,4 +122,7 @@ function count(number) {
   return number.toLocaleString('en-US')
 }
 
-main()
+main().catch((error) => {
+  console.error(error.code ? `${error.code}: ${error.message}` : error)
+  process.exitCode = 1
+})

@@ -24,9 +24,19 @@ function setup(names = Object.keys(parts)) {
 }
 
 function installPackages() {
+  requireNode()
   if (packagesAreInstalled()) return
   say('installing the npm packages')
   run('npm', ['ci', '--include=dev', '--no-audit', '--no-fund'])
+}
+
+/** The oldest versions that the tests' runner takes. */
+const OLDEST_NODE = { 20: 19, 22: 20, 24: 12 }
+
+function requireNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 24 || minor >= OLDEST_NODE[major]) return
+  throw new SetupError(`building and testing wants Node.js 20.19, 22.20 or 24.12 or later, this is ${process.version}`)
 }
 
 /** Compares the lock file with the one that npm keeps of what it installed. */
