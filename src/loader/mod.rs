@@ -14,7 +14,7 @@ mod work;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
@@ -26,6 +26,7 @@ pub use self::work::run;
 use crate::batch::{Batch, Pool};
 use crate::config::Config;
 use crate::connection::state::{Exchange, Listening, Settings};
+use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
 
@@ -90,6 +91,8 @@ pub struct Shared {
     /// Something is in the inbox, or the work is to stop.
     wake: Notify,
     stop: watch::Sender<Option<Error>>,
+    /// Made by whoever connects first: reading the system's certificates takes a while.
+    connector: OnceLock<Connector>,
     known: Mutex<Known>,
     live: Live,
     started: Instant,
@@ -147,6 +150,7 @@ impl Shared {
             inbox: Mutex::default(),
             wake: Notify::new(),
             stop: watch::Sender::new(None),
+            connector: OnceLock::new(),
             known: Mutex::default(),
             live: Live::default(),
             started: Instant::now(),
@@ -270,6 +274,15 @@ impl Shared {
         } else {
             Listening::No
         }
+    }
+
+    /// What all connections of the pipeline are secured with.
+    fn connector(&self) -> Result<&Connector, Error> {
+        if let Some(connector) = self.connector.get() {
+            return Ok(connector);
+        }
+        let connector = Connector::new(&self.config)?;
+        Ok(self.connector.get_or_init(|| connector))
     }
 
     /// What the machine of a connection needs to know.

@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Notice, Shared};
 use crate::connection::link::{self, Link};
-use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::resp::reply::{Kind, Scanner, excerpt};
 use crate::retry::{Backoff, Verdict};
@@ -52,11 +51,11 @@ impl Looker {
 
 /// Tries as often as a first connection is tried.
 async fn open(shared: &Shared) -> Result<Link, Error> {
-    let connector = Connector::new(&shared.config)?;
+    let connector = shared.connector()?;
     let mut backoff = Backoff::first_connect(&shared.config.retry);
     let since = Instant::now();
     loop {
-        let error = match link::open(&shared.config, &connector).await {
+        let error = match link::open(&shared.config, connector).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };

@@ -6,16 +6,15 @@ use tokio::task::JoinHandle;
 
 use super::Shared;
 use crate::connection::link::{self, Link};
-use crate::connection::tls::Connector;
 
 /// Dropping it closes the connection.
 pub(super) struct Standby(JoinHandle<Option<Link>>);
 
 impl Standby {
-    pub(super) fn open(shared: Arc<Shared>, connector: Connector) -> Self {
+    pub(super) fn open(shared: Arc<Shared>) -> Self {
         // An error is no news: whoever needs the connection then opens one, and hears of it.
         Self(tokio::spawn(async move {
-            link::open(&shared.config, &connector).await.ok()
+            link::open(&shared.config, shared.connector().ok()?).await.ok()
         }))
     }
 

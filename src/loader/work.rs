@@ -14,7 +14,6 @@ use super::{Notice, Reason, Report, Shared, Work, lock};
 use crate::connection::link::{self, Link};
 use crate::connection::state::{Exchange, Finished};
 use crate::connection::task::{Driver, Ended, Flow, serve};
-use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::outcome::Failure;
 use crate::retry::{Backoff, Verdict};
@@ -38,7 +37,6 @@ struct Loader {
     next_index: u64,
     /// Reply bytes that are counted as untaken and not reported yet.
     kept: usize,
-    connector: Option<Connector>,
     /// The connection that takes over next, opened beforehand.
     standby: Option<Standby>,
     /// Why the next connection is wanted.
@@ -70,7 +68,6 @@ impl Loader {
             report: Report::default(),
             next_index: 0,
             kept: 0,
-            connector: None,
             standby: None,
             reason: Reason::Lost,
             waiting_since: Instant::now(),
@@ -116,11 +113,8 @@ impl Loader {
 
     /// Half of a connection's share is written: the next one is opened meanwhile.
     fn prepare(&mut self) {
-        if let Some(connector) = &self.connector
-            && self.standby.is_none()
-            && self.exchange.is_half_spent()
-        {
-            self.standby = Some(Standby::open(Arc::clone(&self.shared), connector.clone()));
+        if self.standby.is_none() && self.exchange.is_half_spent() {
+            self.standby = Some(Standby::open(Arc::clone(&self.shared)));
         }
     }
 
@@ -144,18 +138,9 @@ impl Loader {
         }
     }
 
-    async fn open(&mut self) -> Result<Link, Error> {
-        let config = &self.shared.config;
-        let connector = match &self.connector {
-            Some(connector) => connector,
-            None => self.connector.insert(Connector::new(config)?),
-        };
-        let shared = Arc::clone(&self.shared);
-        tokio::select! {
-            biased;
-            error = shared.stop_signal() => Err(error),
-            link = link::open(config, connector) => link,
-        }
+    async fn open(&self) -> Result<Link, Error> {
+        let connector = self.shared.connector()?;
+        self.unless_stopped(link::open(&self.shared.config, connector)).await?
     }
 
     fn connected(&mut self, link: &Link) {
