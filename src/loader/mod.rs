@@ -3,6 +3,7 @@
 //! [`Shared`] is what both threads hold; [`run`] is the task on the runtime.
 
 mod budget;
+mod connect;
 mod query;
 #[cfg(test)]
 pub(crate) mod server;

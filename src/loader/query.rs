@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
+use super::connect::connect;
 use super::{Notice, Shared};
-use crate::connection::link::{self, Link};
+use crate::connection::link::Link;
 use crate::error::Error;
 use crate::resp::reply::{Kind, Scanner, excerpt};
-use crate::retry::{Backoff, Verdict};
+use crate::retry::Backoff;
 
 /// The connection for looking. Opened by the first question; questions take turns.
 #[derive(Debug, Default)]
@@ -41,28 +42,19 @@ impl Looker {
         };
         let mut link = match kept.take() {
             Some(link) if quiet => link,
-            _ => open(shared).await?,
+            // Tried as often as a first connection.
+            _ => {
+                connect(
+                    shared,
+                    &mut Backoff::first_connect(&shared.config.retry),
+                    Instant::now(),
+                )
+                .await?
+            }
         };
         let reply = exchange(shared, &mut link, request).await?;
         *kept = Some(link);
         Ok(reply)
-    }
-}
-
-/// Tries as often as a first connection is tried.
-async fn open(shared: &Shared) -> Result<Link, Error> {
-    let connector = shared.connector()?;
-    let mut backoff = Backoff::first_connect(&shared.config.retry);
-    let since = Instant::now();
-    loop {
-        let error = match link::open(&shared.config, connector).await {
-            Ok(link) => return Ok(link),
-            Err(error) => error,
-        };
-        match Verdict::of(&error) {
-            Verdict::GiveUp => return Err(error),
-            Verdict::Retry => sleep(backoff.next(since.elapsed()).ok_or(error)?).await,
-        }
     }
 }
 
@@ -124,6 +116,8 @@ async fn exchange(shared: &Shared, link: &mut Link, request: &[u8]) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::time::sleep;
 
     use super::super::server::{Client, Script, ScriptedServer, attempts, config};
     use super::*;

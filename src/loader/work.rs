@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::connect::connect;
 use super::standby::Standby;
 use super::{Notice, Reason, Report, Shared, Work, lock};
-use crate::connection::link::{self, Link};
+use crate::connection::link::Link;
 use crate::connection::state::{Exchange, Finished};
 use crate::connection::task::{Driver, Ended, Flow, serve};
 use crate::error::Error;
 use crate::outcome::Failure;
-use crate::retry::{Backoff, Verdict};
+use crate::retry::Backoff;
 
 /// A clean goodbye (TLS tells the peer) may take so long.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -120,27 +121,14 @@ impl Loader {
 
     /// Tries as often as it may.
     async fn connect(&mut self) -> Result<Link, Error> {
-        loop {
-            let error = match self.open().await {
-                Ok(link) => {
-                    self.connected(&link);
-                    return Ok(link);
-                }
-                Err(error) => error,
-            };
-            match Verdict::of(&error) {
-                Verdict::GiveUp => return Err(error),
-                Verdict::Retry => match self.backoff.next(self.waiting_since.elapsed()) {
-                    Some(delay) => self.unless_stopped(sleep(delay)).await?,
-                    None => return Err(error),
-                },
-            }
-        }
-    }
-
-    async fn open(&self) -> Result<Link, Error> {
-        let connector = self.shared.connector()?;
-        self.unless_stopped(link::open(&self.shared.config, connector)).await?
+        let shared = Arc::clone(&self.shared);
+        let link = tokio::select! {
+            biased;
+            error = shared.stop_signal() => Err(error),
+            link = connect(&shared, &mut self.backoff, self.waiting_since) => link,
+        }?;
+        self.connected(&link);
+        Ok(link)
     }
 
     fn connected(&mut self, link: &Link) {
