@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import type { BulkPipeline, Outcome, RespipeError } from '../index.js'
 import { addsUp, bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
 import { startProxy } from './helpers/proxy.ts'
-import { type Script, startScripted } from './helpers/scripted.ts'
+import { scriptedFor } from './helpers/scripted.ts'
 import { freePort, type Server, startServer, type ServerOptions } from './helpers/server.ts'
 
 /** For tests that neither stop nor configure it; each has keys of its own. */
@@ -20,12 +20,6 @@ test.after.always(() => shared?.stop())
 
 async function serverFor(t: ExecutionContext, ...args: string[]) {
   const server = await startServer({ args } satisfies ServerOptions)
-  t.teardown(() => server.stop())
-  return server
-}
-
-async function scriptedFor(t: ExecutionContext, script: Script | Script['reply']) {
-  const server = await startScripted(script)
   t.teardown(() => server.stop())
   return server
 }

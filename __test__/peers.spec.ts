@@ -12,7 +12,7 @@ import { Redis } from 'ioredis'
 import { findRedisServer } from '../scripts/setup.js'
 import type { BulkPipelineOptions } from '../index.js'
 import { bulkFor, rejection, resolution } from './helpers/outcomes.ts'
-import { resp, type Script, startScripted } from './helpers/scripted.ts'
+import { resp, scriptedFor } from './helpers/scripted.ts'
 import { freePort, startServer, supportsTls, type ServerOptions } from './helpers/server.ts'
 
 const testTls = (await supportsTls()) ? test : test.skip
@@ -22,12 +22,6 @@ const ONCE = { firstConnect: 0 }
 
 async function serverFor(t: ExecutionContext, options?: ServerOptions) {
   const server = await startServer(options)
-  t.teardown(() => server.stop())
-  return server
-}
-
-async function scriptedFor(t: ExecutionContext, script: Script | Script['reply']) {
-  const server = await startScripted(script)
   t.teardown(() => server.stop())
   return server
 }

@@ -1,3 +1,4 @@
+import type { ExecutionContext } from 'ava'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 
@@ -231,3 +232,10 @@ const info = [
   'cluster_enabled:0',
   '',
 ].join('\r\n')
+
+/** A scripted server that ends with its test. */
+export async function scriptedFor(t: ExecutionContext, script: Script | Script['reply']): Promise<ScriptedServer> {
+  const server = await startScripted(script)
+  t.teardown(() => server.stop())
+  return server
+}
