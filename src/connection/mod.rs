@@ -2,6 +2,7 @@
 
 pub mod handshake;
 pub mod link;
+pub mod question;
 pub mod state;
 pub mod stream;
 pub mod task;

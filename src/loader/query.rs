@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::connect::connect;
 use super::{Notice, Shared};
 use crate::connection::link::Link;
 use crate::error::Error;
-use crate::resp::reply::{Kind, Scanner, excerpt};
 use crate::retry::Backoff;
 
 /// The connection for looking. Opened by the first question; questions take turns.
@@ -52,65 +50,13 @@ impl Looker {
                 .await?
             }
         };
-        let reply = exchange(shared, &mut link, request).await?;
+        // Whoever asks decides how much that brings.
+        let reply = link
+            .ask_raw("a query", request, shared.config.stall_timeout, usize::MAX)
+            .await?;
         *kept = Some(link);
         Ok(reply)
     }
-}
-
-async fn exchange(shared: &Shared, link: &mut Link, request: &[u8]) -> Result<Vec<u8>, Error> {
-    let stall = shared.config.stall_timeout;
-    let address = link.address.clone();
-    let lost = |reason: String| Error::ConnectionLost {
-        address: address.clone(),
-        reason,
-    };
-    let asked = async {
-        link.stream
-            .write_all(request)
-            .await
-            .map_err(|error| lost(error.to_string()))?;
-        link.stream.flush().await.map_err(|error| lost(error.to_string()))?;
-        let mut scanner = Scanner::new();
-        let mut reply = Vec::new();
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let bytes = link
-                .stream
-                .read(&mut buffer)
-                .await
-                .map_err(|error| lost(error.to_string()))?;
-            if bytes == 0 {
-                return Err(lost("the server closed it".to_owned()));
-            }
-            let mut input = &buffer[..bytes];
-            while !input.is_empty() {
-                let step = scanner.next(input).map_err(|malformed| Error::Protocol {
-                    address: address.clone(),
-                    reason: format!("{malformed}: {}", excerpt(input)),
-                })?;
-                reply.extend_from_slice(&input[..step.consumed]);
-                input = &input[step.consumed..];
-                match step.done {
-                    None => {}
-                    Some(Kind::Push | Kind::Attribute) => reply.clear(),
-                    Some(_) if input.is_empty() => return Ok(reply),
-                    Some(_) => {
-                        return Err(Error::Protocol {
-                            address: address.clone(),
-                            reason: format!("more than one reply to a query: {}", excerpt(input)),
-                        });
-                    }
-                }
-            }
-        }
-    };
-    timeout(stall, asked).await.unwrap_or_else(|_| {
-        Err(Error::Stalled {
-            address: link.address.clone(),
-            after: stall,
-        })
-    })
 }
 
 #[cfg(test)]
