@@ -234,9 +234,12 @@ test('row 86: a server without HELLO is logged in with AUTH and SELECT', async (
       ['HELLO', '2', 'AUTH', 'user', PASSWORD],
       ['AUTH', 'user', PASSWORD],
       ['ROLE'],
+      ['CLIENT', 'ID'],
       ['CLIENT', 'SETNAME', 'loader'],
       ['SELECT', '3'],
       ['PING'],
+      ['CLIENT', 'INFO'],
+      ['INFO', 'server'],
       ['SET', 'key', 'value'],
     ],
   )

@@ -29,7 +29,7 @@ async function peerFor(t: ExecutionContext, { replies = [], fence, exec, heard }
     const [name = '', argument = ''] = command
     if (connection > 0) return undefined
     if (name === 'ECHO' && echoes++ === 0) return undefined
-    if (name === 'HELLO' || name === 'PING') return undefined
+    if (['HELLO', 'PING', 'CLIENT', 'INFO'].includes(name)) return undefined
     if (heard) return heard(command, socket)
     if (name === 'ECHO') return fence === undefined ? resp.bulk(argument) : fence(argument)
     if (name === 'EXEC') return exec

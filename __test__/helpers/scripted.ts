@@ -52,7 +52,7 @@ export async function startScripted(script: Script | Script['reply'] = {}): Prom
     if (onConnection) return onConnection(socket, connection)
 
     const parser = new CommandParser()
-    const conversation = new Conversation(connection)
+    const conversation = new Conversation(connection, `${socket.remoteAddress}:${socket.remotePort}`)
     socket.on('data', (chunk: Buffer) => {
       if (resetAfter !== undefined && socket.bytesRead >= resetAfter) return void socket.resetAndDestroy()
       for (const command of parser.feed(chunk)) {
@@ -145,11 +145,13 @@ function header(bytes: Buffer, start: number, type: string): { value: number; en
 /** The usual answers, with what they need to remember of a connection. */
 class Conversation {
   readonly #id: number
+  readonly #address: string
   #replies: 'on' | 'off' | 'skip' = 'on'
   #queued: string[] | undefined
 
-  constructor(connection: number) {
+  constructor(connection: number, address: string) {
     this.#id = connection + 1
+    this.#address = address
   }
 
   answer(command: string[]): string | null {
@@ -172,9 +174,9 @@ class Conversation {
       this.#queued = []
       return resp.ok
     }
-    if (!queued) return usual(command, this.#id)
+    if (!queued) return usual(command, this.#id, this.#address)
     if (name !== 'EXEC') {
-      queued.push(usual(command, this.#id))
+      queued.push(usual(command, this.#id, this.#address))
       return resp.simple('QUEUED')
     }
     this.#queued = undefined
@@ -182,13 +184,13 @@ class Conversation {
   }
 }
 
-function usual(command: string[], id: number): string {
+function usual(command: string[], id: number, address: string): string {
   const [name = '', ...args] = command
   switch (name.toUpperCase()) {
     case 'HELLO':
       return hello(args[0] ?? '2', id)
     case 'CLIENT':
-      return args[0]?.toUpperCase() === 'ID' ? resp.integer(id) : resp.ok
+      return client(args[0]?.toUpperCase(), id, address)
     case 'PING':
       return args[0] === undefined ? resp.simple('PONG') : resp.bulk(args[0])
     case 'ECHO':
@@ -202,6 +204,13 @@ function usual(command: string[], id: number): string {
     default:
       return resp.ok
   }
+}
+
+function client(word: string | undefined, id: number, address: string): string {
+  if (word === 'ID') return resp.integer(id)
+  if (word === 'INFO') return resp.bulk(`id=${id} addr=${address} laddr=127.0.0.1:6379 fd=8 name= user=default\n`)
+  // Nobody is there any more to be ended.
+  return word === 'KILL' ? resp.integer(0) : resp.ok
 }
 
 function hello(version: string, id: number): string {
@@ -222,7 +231,7 @@ const info = [
   '# Server',
   'redis_version:7.0.15',
   'redis_mode:standalone',
-  `run_id:${'0'.repeat(40)}`,
+  `run_id:${'0123456789'.repeat(4)}`,
   '# Stats',
   'total_error_replies:0',
   '# Replication',

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use super::handshake::{self, Peer};
+use super::handshake::{self, Peer, Probe};
 use super::stream::{self, Stream};
 use super::tls::Connector;
 use crate::config::Config;
@@ -61,7 +61,8 @@ pub async fn open(config: &Config, connector: &Connector) -> Result<Link, Error>
             ),
         })??;
     let channel = stream.channel();
-    let login = handshake::login(&mut stream, &config.login, &address, channel);
+    let probe = Probe::of(config.replies);
+    let login = handshake::login(&mut stream, &config.login, probe, &address, channel);
     let peer = timeout(left(), login)
         .await
         .map_err(|_| late_connect(&address, "the login was not answered", limit))??;
@@ -76,7 +77,7 @@ fn late_connect(address: &str, what: &str, limit: Duration) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
@@ -94,7 +95,7 @@ mod tests {
 
     type Issuer = CertifiedIssuer<'static, KeyPair>;
 
-    fn config(server: Server, tls: Option<Tls>) -> Config {
+    pub(in crate::connection) fn config(server: Server, tls: Option<Tls>) -> Config {
         Config {
             server,
             tls,
@@ -150,7 +151,10 @@ mod tests {
                     [Value::Text(hello), ..] if hello == b"HELLO" => {
                         b"*6\r\n+id\r\n:7\r\n+mode\r\n+standalone\r\n+role\r\n+master\r\n".to_vec()
                     }
-                    [Value::Text(_), Value::Text(nonce)] => [b"$32\r\n", nonce.as_slice(), b"\r\n"].concat(),
+                    [Value::Text(echo), Value::Text(nonce)] if echo == b"ECHO" => {
+                        [b"$32\r\n", nonce.as_slice(), b"\r\n"].concat()
+                    }
+                    [Value::Text(client), ..] if client == b"CLIENT" => b"+id=7 addr=10.0.0.1:5 fd=8\r\n".to_vec(),
                     _ => b"+PONG\r\n".to_vec(),
                 };
                 stream.write_all(&reply).await.unwrap();
@@ -222,11 +226,13 @@ mod tests {
     async fn tcp_connections_are_opened_and_logged_in() {
         let link = open_with(&config(listen(answer).await, None)).await.unwrap();
         assert_eq!(link.peer.client_id, Some(7));
+        assert_eq!(link.peer.client_address.as_deref(), Some("10.0.0.1:5"));
         let Stream::Tcp(tcp) = &link.stream else {
             panic!("{:?}", link.stream);
         };
         assert!(tcp.nodelay().unwrap());
-        assert!(socket2::SockRef::from(tcp).keepalive().unwrap());
+        let socket = socket2::SockRef::from(tcp);
+        assert!(socket.keepalive().unwrap());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! One command out, one reply in, while a connection is logged in.
+//! Requests out, replies in, while a connection is logged in.
 //!
 //! Requests come in from the list of exchanges; replies go back, or the error that tells why there
 //! is none. Whatever an error quotes of the peer passes `Secrets` first.
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::resp::reply::{self, Kind, Malformed, Scanner};
 use crate::resp::value::{self, Value};
 
-/// A stream on which every command waits for its reply.
+/// A stream on which every request waits for its replies.
 pub(super) struct Dialogue<'a, S> {
     stream: &'a mut S,
     secrets: &'a Secrets,
@@ -28,6 +28,8 @@ pub(super) struct Dialogue<'a, S> {
     received: Vec<u8>,
     scanned: usize,
     heard: Heard,
+    /// Why the last request was not written whole.
+    unsent: Option<io::Error>,
 }
 
 /// Whether the peer ever said a byte.
@@ -43,7 +45,7 @@ pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A HELLO takes some 200 bytes, an error a few more: who sends this much is not greeting.
+/// A HELLO takes some 200 bytes, a section of INFO 2 KiB: who sends this much is not greeting.
 const MAX_REPLY: usize = 64 * 1024;
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
@@ -57,14 +59,18 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
             received: Vec::new(),
             scanned: 0,
             heard: Heard::Nothing,
+            unsent: None,
         }
     }
 
-    /// Sends `request` and waits for its reply; `name` is for errors.
-    pub(super) async fn ask(&mut self, name: &str, request: &[u8]) -> Result<Reply, Error> {
-        // A server that hangs up says why first (`-DENIED`), and that can still be read when the
-        // write has failed already.
-        let sent = self.send(request).await;
+    /// Writes `request`. Whether that failed is told by `reply`: a server that hangs up says why
+    /// first (`-DENIED`), and that can still be read.
+    pub(super) async fn send(&mut self, request: &[u8]) {
+        self.unsent = self.write(request).await.err();
+    }
+
+    /// Waits for the next reply; `name` is for errors.
+    pub(super) async fn reply(&mut self, name: &str) -> Result<Reply, Error> {
         loop {
             match self.scan() {
                 Ok(Some(bytes)) if bytes.len() <= MAX_REPLY => return self.parse(bytes),
@@ -75,7 +81,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
                 Err(malformed) => return Err(self.no_resp(malformed).await),
             }
             match self.stream.read_buf(&mut self.received).await {
-                Ok(0) => return Err(self.cut_off(name, sent.err())),
+                Ok(0) => {
+                    let unsent = self.unsent.take();
+                    return Err(self.cut_off(name, unsent));
+                }
                 Ok(_) => self.heard = Heard::Something,
                 Err(error) => return Err(self.cut_off(name, Some(error))),
             }
@@ -93,7 +102,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
         )))
     }
 
-    async fn send(&mut self, request: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, request: &[u8]) -> io::Result<()> {
         self.stream.write_all(request).await?;
         self.stream.flush().await
     }

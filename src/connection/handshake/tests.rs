@@ -1,138 +1,13 @@
-//! The login against a scripted peer, its bytes cut in every way.
+//! Logins, step by step.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::AsyncWriteExt;
 
+use super::super::question::encode;
+use super::script::*;
 use super::*;
-use crate::config::Secret;
-use crate::resp::value;
-
-const PASSWORD: &str = "hunter2-ä'pass";
-
-fn plain() -> Login {
-    Login::default()
-}
-
-fn with_password() -> Login {
-    Login {
-        password: Some(Secret::new(PASSWORD.into())),
-        ..plain()
-    }
-}
-
-fn with_user() -> Login {
-    Login {
-        username: Some("loader".into()),
-        ..with_password()
-    }
-}
-
-fn hello(fields: &[(&str, &str)]) -> String {
-    let mut reply = format!("*{}\r\n", fields.len() * 2);
-    for (key, value) in fields {
-        reply += &format!("${}\r\n{key}\r\n{value}\r\n", key.len());
-    }
-    reply
-}
-
-/// The reply of a Redis 7 master.
-fn greeting() -> String {
-    hello(&[
-        ("server", "+redis"),
-        ("version", "$6\r\n7.0.15"),
-        ("proto", ":2"),
-        ("id", ":42"),
-        ("mode", "$10\r\nstandalone"),
-        ("role", "$6\r\nmaster"),
-        ("modules", "*0"),
-    ])
-}
-
-const UNKNOWN: &str = "-ERR unknown command 'HELLO', with args beginning with: '2' 'AUTH' 'default' 'hunter2-\r\n";
-const PONG: (&str, &str) = ("PING", "+PONG\r\n");
-const ECHO: (&str, &str) = ("ECHO <nonce>", "$32\r\n<nonce>\r\n");
-
-type Script<'a> = &'a [(&'a str, &'a str)];
-
-/// Lets the login talk to a peer that expects the first and answers the second of each pair, in
-/// pieces of `piece` bytes, and then hangs up.
-async fn converse(login_data: &Login, script: Script<'_>, piece: usize) -> Result<Peer, Error> {
-    let (mut ours, theirs) = tokio::io::duplex(1 << 20);
-    let peer = async {
-        let mut theirs = theirs;
-        for (expected, reply) in script {
-            let (words, last) = request(&mut theirs).await;
-            let said = match *expected {
-                "ECHO <nonce>" => words.replace(&last, "<nonce>"),
-                _ => words,
-            };
-            assert_eq!(&said, expected);
-            for bytes in reply.replace("<nonce>", &last).as_bytes().chunks(piece) {
-                // The login may have given up by now.
-                theirs.write_all(bytes).await.ok();
-                tokio::task::yield_now().await;
-            }
-        }
-    };
-    let address = "localhost:6379";
-    let (result, ()) = tokio::join!(
-        async {
-            let result = login(&mut ours, login_data, address, Channel::Plain).await;
-            drop(ours);
-            result
-        },
-        peer
-    );
-    if let Err(error) = &result {
-        for text in [error.to_string(), format!("{error:?}")] {
-            assert!(!text.contains(PASSWORD), "{text}");
-            assert!(!text.contains("hunter2"), "{text}");
-        }
-    }
-    result
-}
-
-/// The words of one request, and the last of them. Nothing may have been written behind it.
-async fn request(peer: &mut DuplexStream) -> (String, String) {
-    let mut bytes = Vec::new();
-    loop {
-        assert!(peer.read_buf(&mut bytes).await.unwrap() > 0, "hung up");
-        if let Some((Value::Array(words), length)) = value::parse(&bytes) {
-            assert_eq!(length, bytes.len(), "written behind an unanswered command");
-            let words: Vec<_> = words
-                .into_iter()
-                .map(|word| match word {
-                    Value::Text(text) => String::from_utf8(text).unwrap(),
-                    other => panic!("{other:?}"),
-                })
-                .collect();
-            let last = words.last().unwrap().clone();
-            return (words.join(" "), last);
-        }
-    }
-}
-
-/// The outcome of a script, the same however the peer's bytes are cut.
-async fn outcome(login: &Login, script: Script<'_>) -> Result<Peer, Error> {
-    let whole = converse(login, script, usize::MAX).await;
-    let longest = script.iter().map(|(_, reply)| reply.len()).max().unwrap_or(1);
-    for piece in 1..longest.clamp(1, 200) {
-        let cut = converse(login, script, piece).await;
-        assert_eq!(format!("{whole:?}"), format!("{cut:?}"), "in pieces of {piece}");
-    }
-    whole
-}
 
 async fn refusal(login: &Login, script: Script<'_>) -> (&'static str, String) {
-    let error = outcome(login, script).await.unwrap_err();
-    let variant = match error {
-        Error::Connect { .. } => "connect",
-        Error::Denied { .. } => "denied",
-        Error::Auth { .. } => "auth",
-        Error::Refused { .. } => "refused",
-        Error::Protocol { .. } => "protocol",
-        _ => panic!("{error:?}"),
-    };
-    (variant, error.to_string())
+    told(&outcome(login, script).await.unwrap_err())
 }
 
 async fn is_refused(login: &Login, script: Script<'_>, variant: &str, text: &str) {
@@ -164,9 +39,14 @@ async fn all_steps_come_in_order() {
         ("CLIENT SETNAME etl", "+OK\r\n"),
         ("SELECT 3", "+OK\r\n"),
         PONG,
+        ("CLIENT INFO", "$27\r\nid=42 addr=10.0.0.1:4711 a\n\r\n"),
+        ("INFO server", "$29\r\n# Server\r\nrun_id:0123456789ab\r\n"),
         ECHO,
     ];
-    outcome(&login, &script).await.unwrap();
+    let peer = outcome(&login, &script).await.unwrap();
+    assert_eq!(peer.client_address.as_deref(), Some("10.0.0.1:4711"));
+    assert_eq!(peer.run_id.as_deref(), Some("0123456789ab"));
+    assert_eq!(peer.error_replies, None);
 }
 
 #[tokio::test]
@@ -353,7 +233,9 @@ async fn what_the_server_said_is_read_after_a_failed_write() {
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
     theirs.write_all(b"-DENIED protected mode\r\n").await.unwrap();
     drop(theirs);
-    let error = login(&mut ours, &plain(), "h:1", Channel::Plain).await.unwrap_err();
+    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Plain)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
 }
 
@@ -367,7 +249,9 @@ async fn a_silent_hang_up_may_be_a_tls_port() {
 
     let (mut ours, theirs) = tokio::io::duplex(1024);
     drop(theirs);
-    let error = login(&mut ours, &plain(), "h:1", Channel::Encrypted).await.unwrap_err();
+    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Encrypted)
+        .await
+        .unwrap_err();
     assert!(!error.to_string().contains("TLS port"), "{error}");
 }
 
@@ -387,7 +271,9 @@ async fn peers_of_other_protocols_are_named() {
     // One that stays on the line after a few bytes costs a moment.
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
     theirs.write_all(b"HTT").await.unwrap();
-    let error = login(&mut ours, &plain(), "h:1", Channel::Plain).await.unwrap_err();
+    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Plain)
+        .await
+        .unwrap_err();
     assert!(error.to_string().ends_with("at byte 0: HTT"), "{error}");
 }
 
