@@ -233,6 +233,8 @@ pub(super) mod tests {
         assert!(tcp.nodelay().unwrap());
         let socket = socket2::SockRef::from(tcp);
         assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(31)));
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ pub enum Channel {
 /// each gets its share of `connect_timeout`, so that a dead one does not use up all of it.
 pub async fn connect(config: &Config) -> Result<Stream, Error> {
     let connected = match &config.server {
-        Server::Tcp { host, port } => connect_tcp(host, *port, config.connect_timeout).await,
+        Server::Tcp { host, port } => connect_tcp(host, *port, config).await,
         #[cfg(unix)]
         Server::Unix { path } => UnixStream::connect(path)
             .await
@@ -126,15 +126,15 @@ impl AsyncWrite for Stream {
     }
 }
 
-async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<Stream, String> {
+async fn connect_tcp(host: &str, port: u16, config: &Config) -> Result<Stream, String> {
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
         .await
         .map_err(|error| format!("the name cannot be resolved: {error}"))?
         .collect();
-    let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let share = config.connect_timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut reasons = Vec::new();
     for address in &addresses {
-        let reason = match tokio::time::timeout(share, connect_address(*address)).await {
+        let reason = match tokio::time::timeout(share, connect_address(*address, config.stall_timeout)).await {
             Ok(Ok(stream)) => return Ok(Stream::Tcp(stream)),
             Ok(Err(error)) => plain_reason(&error),
             Err(_) => format!("no answer within {} ms", share.as_millis()),
@@ -150,9 +150,17 @@ async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<Stream, S
     Err(reasons.join("; "))
 }
 
-async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect_address(address: SocketAddr, stall: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    watch(&stream, stall);
+    Ok(stream)
+}
+
+/// Has the kernel notice a peer that vanished. Some sandboxes know nothing of it: then it is noticed
+/// later, by the stall timeout, which is no reason to refuse a connection.
+fn watch(stream: &TcpStream, stall: Duration) {
+    let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME);
     #[cfg(any(
         target_vendor = "apple",
@@ -164,14 +172,24 @@ async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
     let keepalive = keepalive
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    // Some sandboxes know no keep-alive. Without it an idle connection to a vanished server is
-    // noticed later, by the stall timeout: no reason to refuse it.
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
-    Ok(stream)
+    socket.set_tcp_keepalive(&keepalive).ok();
+    // With data in flight, keep-alive says nothing, and a kernel tries for a quarter of an hour: also
+    // where we have given up long since, so that old writes arrive as late as that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket
+        .set_tcp_user_timeout(Some(stall.saturating_add(AFTER_STALL)))
+        .ok();
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stall;
 }
 
-/// An idle connection to a server that vanished ends after 15 + 3 × 5 seconds: within the default
-/// stall timeout of 30 s, and seldom enough to cost nothing.
+/// The kernel counts from the moment at which the peer takes no more, which may be before our last
+/// write: with no room behind the stall timeout, it would be chance which of them speaks.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const AFTER_STALL: Duration = Duration::from_secs(1);
+
+/// An idle connection to a server that vanished ends after 15 + 3 × 5 seconds, and seldom enough to
+/// cost nothing. Linux waits as long as for data in flight.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
