@@ -1,5 +1,6 @@
-//! One connection to one server: opened, logged in, served.
+//! One connection to one server: opened, logged in, served, fenced once it is lost.
 
+pub mod fence;
 pub mod handshake;
 pub mod link;
 pub mod question;
