@@ -99,15 +99,18 @@ async function readFacts(client, commands) {
         trailing: trailingOf(command),
         options: max === null ? await optionsOf(probe, command) : null,
         forbidden: forbiddenOf(command.name),
+        effect: effectOf(command),
+        effectWith: rules.effectsWith[command.name],
+        otherKeys: otherKeysOf(command),
       })
     }
   } finally {
     await probe.clean()
   }
   const names = new Set(commands.map((command) => command.name))
-  const strange = [...Object.keys(rules.forbidden), ...Object.keys(rules.forbiddenWith)].filter(
-    (name) => !names.has(name),
-  )
+  const named = [rules.forbidden, rules.forbiddenWith, rules.effectsWith].flatMap(Object.keys)
+  named.push(...Object.values(rules.effects).flat(), ...rules.harmless, ...rules.everyKey)
+  const strange = named.filter((name) => !names.has(name))
   if (strange.length > 0) throw new Error(`the server does not know these commands of command-rules.js: ${strange}`)
   return facts
 }
@@ -266,6 +269,23 @@ function forbiddenOf(name) {
   return `Forbidden::With { word: ${quoted(found.word)}, before: ${quoted(found.before)}, text: ${quoted(found.text)} }`
 }
 
+/** Of the reviewed lists, for what writes; nothing is guessed. */
+function effectOf({ name, words, flags }) {
+  const found = Object.keys(rules.effects).filter((effect) => rules.effects[effect].includes(name))
+  const writes = flags.includes('write')
+  if (found.length !== (writes ? 1 : 0)) throw new Error(`${name} is in ${found.length} lists of effects`)
+  if (writes) return found[0]
+  return flags.includes('readonly') || words[1] === 'HELP' || rules.harmless.includes(name) ? 'Nothing' : 'Once'
+}
+
+/** Where keys are that the specifications do not lead to. */
+function otherKeysOf({ name, keys }) {
+  if (rules.everyKey.includes(name)) return 'Everywhere'
+  return keys.some(isIncomplete) ? 'Anywhere' : null
+}
+
+const isIncomplete = (spec) => pairs(spec).flags.includes('incomplete') || renderKeySpec(spec) === undefined
+
 /** Tries calls on the server, with keys that nobody else uses. */
 class Probe {
   #client
@@ -313,7 +333,7 @@ function renderTable(facts, origin) {
   return `//! ${origin}
 //! One entry for each command and subcommand, sorted by name. What the fields mean is said in \`mod.rs\`.
 
-use super::{BeginSearch, Command, FindKeys, Forbidden, KeySpec, Options, Trailing};
+use super::{BeginSearch, Command, Effect, FindKeys, Forbidden, KeySpec, Options, OtherKeys, Stronger, Trailing};
 
 // One command a line.
 #[rustfmt::skip]
@@ -330,7 +350,10 @@ const OTHERWISE: Command = Command {
     trailing: Trailing::Plain,
     options: None,
     keys: &[],
+    other_keys: OtherKeys::None,
     forbidden: None,
+    effect: Effect::Once,
+    stronger: None,
 };
 
 /// The first argument is the only key.
@@ -355,7 +378,9 @@ const SECOND: &[KeySpec] = &[KeySpec {
 `
 }
 
-function renderCommand({ name, min, max, container, integers, trailing, options, keys, forbidden }) {
+function renderCommand(fact) {
+  const { name, min, max, container, integers, trailing, options, keys, otherKeys, forbidden, effect, effectWith } =
+    fact
   const fields = [`name: ${quoted(name)}`, `min_arguments: ${min}`]
   if (max !== null) fields.push(`max_arguments: Some(${max})`)
   if (container) fields.push('container: true')
@@ -369,7 +394,13 @@ function renderCommand({ name, min, max, container, integers, trailing, options,
   const specs = keys.map(renderKeySpec).filter(Boolean).join(', ')
   const short = { [`${renderRange(1)}`]: 'FIRST', [`${renderRange(2)}`]: 'SECOND' }
   if (specs) fields.push(`keys: ${short[specs] ?? `&[${specs}]`}`)
+  if (otherKeys) fields.push(`other_keys: OtherKeys::${otherKeys}`)
   if (forbidden) fields.push(`forbidden: Some(${forbidden})`)
+  if (effect !== 'Once') fields.push(`effect: Effect::${effect}`)
+  if (effectWith) {
+    const words = Object.entries(effectWith.words).map(([word, other]) => `(${quoted(word)}, Effect::${other})`)
+    fields.push(`stronger: Some(Stronger { from: ${effectWith.from}, words: &[${words.join(', ')}] })`)
+  }
   return `Command { ${fields.join(', ')}, ..OTHERWISE }`
 }
 

@@ -1,9 +1,10 @@
-//! Where a command's key is: a failure names it, and a cluster is routed by it.
+//! Where a command's keys are: a failure names the first, a cluster is routed by it, and commands in doubt that
+//! have one in common are judged together.
 //!
 //! Follows the server's key specifications (`KeySpec`) through the words of one command, which may
 //! come from outside: whatever they say, the answer is a word that is there, or none.
 
-use super::{BeginSearch, Command, FindKeys, KeySpec};
+use super::{BeginSearch, Command, FindKeys, KeySpec, OtherKeys};
 
 /// The first key among the words of a command; `args[0]` is the first word of its name.
 ///
@@ -13,7 +14,73 @@ pub fn first_key<'a>(command: &Command, args: &[&'a [u8]]) -> Option<&'a [u8]> {
     command.keys.iter().find_map(|spec| spec.first(args)).map(|at| args[at])
 }
 
+/// What a command may touch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Keys<'a> {
+    These(Vec<&'a [u8]>),
+    /// Every key of the server: `FLUSHALL`.
+    All,
+}
+
+/// All keys that a command may touch, in words from the first of its name on.
+///
+/// All its arguments where the table does not know it, where its words do not fit its specification, or where only
+/// the server's own code finds them (`SORT … STORE key`): each of them may be a key.
+pub fn keys<'a>(words: &[&'a [u8]]) -> Keys<'a> {
+    if let Some(command) = super::of(words) {
+        match command.other_keys {
+            OtherKeys::Everywhere => return Keys::All,
+            OtherKeys::Anywhere => {}
+            OtherKeys::None => {
+                let mut found = Vec::new();
+                if command
+                    .keys
+                    .iter()
+                    .all(|spec| spec.collect(words, &mut found).is_some())
+                {
+                    return Keys::These(found);
+                }
+            }
+        }
+    }
+    Keys::These(words.get(1..).unwrap_or_default().to_vec())
+}
+
 impl KeySpec {
+    /// Adds the keys that this specification finds; `None` where the words do not fit it.
+    fn collect<'a>(&self, args: &[&'a [u8]], found: &mut Vec<&'a [u8]>) -> Option<()> {
+        let begin = match self.begin {
+            BeginSearch::Index(at) => usize::from(at),
+            BeginSearch::Keyword { word, from } => match keyword(args, word, from) {
+                // Where the word comes twice, the server may take either.
+                Some(at)
+                    if args[at + 1..]
+                        .iter()
+                        .any(|arg| arg.eq_ignore_ascii_case(word.as_bytes())) =>
+                {
+                    return None;
+                }
+                Some(at) => at + 1,
+                None => return Some(()),
+            },
+        };
+        let (first, end, step) = match self.find {
+            FindKeys::Range { last, step, limit } => (begin, range_end(begin, last, limit, args.len())? + 1, step),
+            FindKeys::Counted { number, first, step } => {
+                let count = usize::try_from(integer(args.get(begin + usize::from(number))?)?).ok()?;
+                let first = begin + usize::from(first);
+                // Behind the last of them there may be no more, not even the rest of a step.
+                let length = match count {
+                    0 => 0,
+                    _ => (count - 1).checked_mul(usize::from(step))?.checked_add(1)?,
+                };
+                (first, first.checked_add(length)?, step)
+            }
+        };
+        found.extend(args.get(first..end)?.iter().step_by(usize::from(step).max(1)));
+        Some(())
+    }
+
     /// The position of the first key that this specification finds: below `args.len()`.
     fn first(&self, args: &[&[u8]]) -> Option<usize> {
         let begin = match self.begin {
@@ -66,7 +133,9 @@ fn integer(word: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::find;
+    use proptest::prelude::*;
+
+    use super::super::{COMMANDS, find};
     use super::*;
 
     /// The first key of a command in words; a name of two words has a `|` between them.
@@ -149,9 +218,106 @@ mod tests {
         assert_eq!(key("PUBLISH channel message"), None);
     }
 
+    /// All keys of a command in words, with blanks between them.
+    fn all(line: &str) -> Vec<&str> {
+        let words: Vec<&[u8]> = line.split_terminator(' ').map(str::as_bytes).collect();
+        match keys(&words) {
+            Keys::These(found) => found.iter().map(|key| str::from_utf8(key).unwrap()).collect(),
+            Keys::All => vec!["(all)"],
+        }
+    }
+
+    #[test]
+    fn all_keys_are_found() {
+        assert_eq!(all("SET a 1 NX"), ["a"]);
+        assert_eq!(all("del a b c"), ["a", "b", "c"]);
+        assert_eq!(all("MSET a 1 b 2"), ["a", "b"]);
+        assert_eq!(all("BITOP AND to a b"), ["to", "a", "b"]);
+        assert_eq!(all("RENAME a b"), ["a", "b"]);
+        assert_eq!(all("SUNIONSTORE to a b"), ["to", "a", "b"]);
+        assert_eq!(all("ZUNIONSTORE to 2 a b WEIGHTS 1 2"), ["to", "a", "b"]);
+        assert_eq!(all("EVAL script 2 a b c"), ["a", "b"]);
+        assert_eq!(all("EVAL script 0 a b c"), [""; 0]);
+        assert_eq!(all("XREAD COUNT 1 STREAMS a b 0 0"), ["a", "b"]);
+        assert_eq!(all("XGROUP CREATE s g $"), ["s"]);
+        assert_eq!(all("GEORADIUS a 1 1 1 km"), ["a"]);
+        assert_eq!(all("GEORADIUS a 1 1 1 km store b"), ["a", "b"]);
+        assert_eq!(all("OBJECT ENCODING a"), ["a"]);
+    }
+
+    #[test]
+    fn commands_without_keys_touch_none() {
+        for line in [
+            "PING",
+            "PING a",
+            "PUBLISH a b",
+            "CONFIG SET a b",
+            "SCRIPT LOAD a",
+            "DBSIZE",
+            "MSET",
+            "DEL",
+        ] {
+            assert_eq!(all(line), [""; 0], "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_beyond_all_keys_touch_all() {
+        for line in ["FLUSHALL", "flushdb async", "SWAPDB 0 1", "REPLICAOF host 1"] {
+            assert_eq!(all(line), ["(all)"], "{line}");
+        }
+    }
+
+    #[test]
+    fn any_argument_may_be_a_key_where_nothing_says_which() {
+        assert_eq!(all("JSON.SET a $ 1"), ["a", "$", "1"]);
+        assert_eq!(all("XGROUP NEW a"), ["NEW", "a"]);
+        assert_eq!(all("SORT a STORE b"), ["a", "STORE", "b"]);
+        assert_eq!(all("EVAL script x a"), ["script", "x", "a"]);
+        assert_eq!(all("EVAL script 3 a"), ["script", "3", "a"]);
+        assert_eq!(all("EVAL script -1 a"), ["script", "-1", "a"]);
+        assert_eq!(
+            all("EVAL script 9223372036854775807 a"),
+            ["script", "9223372036854775807", "a"]
+        );
+        assert_eq!(
+            all("GEORADIUS a 1 1 1 km STORE b STORE c"),
+            ["a", "1", "1", "1", "km", "STORE", "b", "STORE", "c"]
+        );
+        assert_eq!(all("RENAME a"), ["a"]);
+        assert_eq!(all("GET"), [""; 0]);
+        assert_eq!(all(""), [""; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn all_keys_are_words_of_the_command_and_the_first_is_among_them(
+            command in 0..COMMANDS.len(),
+            arguments in prop::collection::vec(prop_oneof![
+                prop::sample::select(vec!["", "-1", "0", "1", "2", "9223372036854775807", "STREAMS", "keys", "STORE"])
+                    .prop_map(|word| word.as_bytes().to_vec()),
+                prop::collection::vec(any::<u8>(), 0..4),
+            ], 0..9),
+        ) {
+            let command = &COMMANDS[command];
+            let name = command.name.split(' ').map(str::as_bytes);
+            let words: Vec<&[u8]> = name.chain(arguments.iter().map(Vec::as_slice)).collect();
+            let first = super::super::of(&words).and_then(|known| first_key(known, &words));
+            match keys(&words) {
+                Keys::These(found) => {
+                    prop_assert!(found.iter().all(|key| words[1..].iter().any(|word| std::ptr::eq(*word, *key))));
+                    if let Some(first) = first {
+                        prop_assert!(found.iter().any(|key| std::ptr::eq(*key, first)));
+                    }
+                }
+                Keys::All => prop_assert_eq!(command.other_keys, OtherKeys::Everywhere),
+            }
+        }
+    }
+
     #[test]
     fn no_words_of_any_command_panic() {
-        for command in super::super::COMMANDS {
+        for command in COMMANDS {
             for length in 0..8 {
                 for word in ["", "-1", "0", "1", "9223372036854775807", "STREAMS", "KEYS", "STORE"] {
                     let args = vec![word.as_bytes(); length];

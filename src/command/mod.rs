@@ -2,12 +2,16 @@
 //!
 //! The table comes from a server's own `COMMAND DOCS` and `COMMAND INFO` (`scripts/generate-commands.js`).
 //! Appending asks it how many arguments a command takes and which are special; a failure asks it for
-//! the command's key.
+//! the command's key; after a lost connection it tells which commands may be sent again.
 
+mod chain;
+mod effect;
 mod key;
 mod table;
 
-pub use self::key::first_key;
+pub use self::chain::Chain;
+pub use self::effect::{Effect, effect, is_repeatable};
+pub use self::key::{Keys, first_key, keys};
 pub use self::table::COMMANDS;
 
 /// One command, or one subcommand of a container such as `CONFIG`.
@@ -26,7 +30,11 @@ pub struct Command {
     pub trailing: Trailing,
     pub options: Option<Options>,
     pub keys: &'static [KeySpec],
+    pub other_keys: OtherKeys,
     pub forbidden: Option<Forbidden>,
+    /// With none of the words of `stronger`.
+    pub effect: Effect,
+    pub stronger: Option<Stronger>,
 }
 
 /// What the open end of a command's argument list holds.
@@ -88,6 +96,25 @@ pub enum FindKeys {
     Counted { number: u8, first: u8, step: u8 },
 }
 
+/// Keys that the specifications do not lead to.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum OtherKeys {
+    None,
+    /// Any argument may be one: `SORT … STORE key`.
+    Anywhere,
+    /// All keys there are: `FLUSHALL`.
+    Everywhere,
+}
+
+/// Words among the arguments from `from` on (0: the first behind the name) with which a command has another
+/// effect; of several, the greatest. All are in upper case; the server takes them in either. A value may be
+/// spelled like one: the command is then judged more strictly than need be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stronger {
+    pub from: u8,
+    pub words: &'static [(&'static str, Effect)],
+}
+
 /// Why a command cannot go through a pipeline whose replies are counted.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Forbidden {
@@ -104,10 +131,62 @@ pub enum Forbidden {
 
 /// The command of this name, in upper case.
 pub fn find(name: &str) -> Option<&'static Command> {
+    named(name.as_bytes())
+}
+
+/// The entry of a command in words, whose name may be in either case; of a container's subcommand, its own.
+pub fn of(words: &[&[u8]]) -> Option<&'static Command> {
+    let (name, arguments) = words.split_first()?;
+    // Otherwise the one word `CONFIG SET` would be taken for two.
+    if name.contains(&b' ') {
+        return None;
+    }
+    let mut upper = Upper::default();
+    let command = named(upper.push(name)?)?;
+    match arguments.first() {
+        Some(subcommand) if command.container => {
+            upper.push(b" ")?;
+            named(upper.push(subcommand)?)
+        }
+        _ => Some(command),
+    }
+}
+
+fn named(name: &[u8]) -> Option<&'static Command> {
     COMMANDS
-        .binary_search_by(|command| command.name.cmp(name))
+        .binary_search_by(|command| command.name.as_bytes().cmp(name))
         .ok()
         .map(|at| &COMMANDS[at])
+}
+
+/// A name in upper case, without an allocation: a window of commands is looked up in one go.
+struct Upper {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+/// The longest name of the table has 29 bytes.
+const LONGEST: usize = 32;
+
+impl Default for Upper {
+    fn default() -> Self {
+        Self {
+            bytes: [0; LONGEST],
+            length: 0,
+        }
+    }
+}
+
+impl Upper {
+    /// The name so far; `None` where it is longer than any in the table.
+    fn push(&mut self, word: &[u8]) -> Option<&[u8]> {
+        let end = self.length.checked_add(word.len())?;
+        let place = self.bytes.get_mut(self.length..end)?;
+        place.copy_from_slice(word);
+        place.make_ascii_uppercase();
+        self.length = end;
+        Some(&self.bytes[..end])
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +225,41 @@ mod tests {
         );
         // COMMAND is a command by itself too.
         assert_eq!(command("COMMAND").min_arguments, 0);
+    }
+
+    #[test]
+    fn every_command_is_found_by_its_words_in_either_case() {
+        for command in COMMANDS {
+            let lower = command.name.to_ascii_lowercase();
+            for name in [command.name, &lower] {
+                let mut words: Vec<&[u8]> = name.split(' ').map(str::as_bytes).collect();
+                assert_eq!(of(&words), Some(command));
+                if !command.container {
+                    words.push(b"argument");
+                    assert_eq!(of(&words), Some(command));
+                }
+            }
+            assert!(command.name.len() <= LONGEST, "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn words_that_name_no_command_find_none() {
+        let long = [b'A'; LONGEST + 1];
+        let unknown: [&[&[u8]]; 9] = [
+            &[],
+            &[b""],
+            &[b"HSET "],
+            &[b"CONFIG SET"],
+            &[b"CONFIG", b""],
+            &[b"CONFIG", b"NO"],
+            &[b"CONFIG", &long],
+            &[&long],
+            &[b"\xff\0", b"SET"],
+        ];
+        for words in unknown {
+            assert_eq!(of(words), None, "{words:?}");
+        }
     }
 
     #[test]
