@@ -9,6 +9,9 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Asks something about the load, behind all that was executed; the answer is dispatched under `ticket`. */
+export declare function ask(handle: number, ticket: number, about: 'replicas' | 'errorReplies' | 'checkpoint'): void
+
 /**
  * Prepares this environment. `dispatch(handle, kind, …)` hears what happens; `isUsableView(bytes)` tells an empty
  * byte array from one whose memory is gone.
@@ -60,7 +63,7 @@ export interface NativeOptions {
   connectTimeoutMs: number
   stallTimeoutMs: number
   retry: NativeRetry
-  replies: 'check' | 'collect'
+  replies: 'check' | 'collect' | 'off'
   encoding: 'utf8' | 'buffer'
   transaction: boolean
   autoExec?: NativeAutoExec
@@ -68,6 +71,9 @@ export interface NativeOptions {
   whenFull: 'throw' | 'block'
   maxInFlightBytes: number
   reconnectEvery: number
+  resend: 'idempotent' | 'all' | 'none'
+  checkpoint?: string
+  waitReplicas?: NativeWaitReplicas
   maxFailures: number
 }
 
@@ -85,6 +91,11 @@ export interface NativeTls {
   key?: Buffer
   servername?: string
   rejectUnauthorized: boolean
+}
+
+export interface NativeWaitReplicas {
+  count: number
+  timeoutMs: number
 }
 
 /** Makes a pipeline; returns its handle. Nothing is connected before the first work. */

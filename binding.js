@@ -835,6 +835,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.ask = nativeBinding.ask
 module.exports.attach = nativeBinding.attach
 module.exports.commands = nativeBinding.commands
 module.exports.discard = nativeBinding.discard

@@ -154,7 +154,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   lastCheckpoint() {
-    return quiet(Promise.reject(unsupported('lastCheckpoint()')))
+    return quiet(isPipeline(this) ? this.#lastCheckpoint() : Promise.reject(notAPipeline('lastCheckpoint')))
   }
 
   [inspect.custom](depth, options) {
@@ -197,15 +197,43 @@ class BulkPipeline extends EventEmitter {
     return this.#ask('exec', (ticket) => native.execute(this.#handle, ticket))
   }
 
+  #lastCheckpoint() {
+    if (this.#options.checkpoint === null) {
+      return Promise.reject(new RespipeError('RESPIPE_INVALID_OPTION', 'lastCheckpoint() needs the option checkpoint'))
+    }
+    return this.#ask('checkpoint', (ticket) => native.ask(this.#handle, ticket, 'checkpoint'))
+  }
+
   async #sync() {
     try {
       await this.#execute()
-      return native.summary(this.#handle)
     } catch (error) {
       // It tells of everything since the start, here as well.
-      if (error.outcome !== undefined) error.outcome = native.summary(this.#handle)
+      if (error.outcome !== undefined) error.outcome = await this.#summary()
       throw error
     }
+    try {
+      // Asked by `close` too, where nothing more may be executed.
+      await this.#ticket('replicas', (ticket) => this.#askAboutWork(ticket, 'replicas'))
+    } catch (error) {
+      error.outcome = await this.#summary()
+      throw error
+    }
+    return this.#summary()
+  }
+
+  /** Where nothing was executed there is nothing to ask about, and no connection is made for it. */
+  #askAboutWork(ticket, about) {
+    const idle = native.summary(this.#handle).commands === 0
+    if (idle || (about === 'replicas' && this.#options.waitReplicas === null)) this.#settled(ticket).resolve(null)
+    else native.ask(this.#handle, ticket, about)
+  }
+
+  async #summary() {
+    if (this.#options.replies !== 'off') return native.summary(this.#handle)
+    const asked = this.#ticket('errorReplies', (ticket) => this.#askAboutWork(ticket, 'errorReplies'))
+    const serverErrorReplies = await asked.catch(() => null)
+    return { ...native.summary(this.#handle), serverErrorReplies }
   }
 
   async #close() {
@@ -221,7 +249,7 @@ class BulkPipeline extends EventEmitter {
       }
     }
     await this.#disconnect()
-    return native.summary(this.#handle)
+    return this.#summary()
   }
 
   /** Resolves once the connections are closed. */

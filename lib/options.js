@@ -373,10 +373,6 @@ const LATER = [
   { option: 'cluster' },
   { option: 'sentinel' },
   { option: 'connections' },
-  { option: 'replies', value: 'off' },
-  { option: 'resend' },
-  { option: 'checkpoint' },
-  { option: 'waitReplicas' },
   { option: 'throttle' },
 ]
 

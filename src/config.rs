@@ -28,6 +28,10 @@ pub struct Config {
     pub max_in_flight: usize,
     /// After so many batches a fresh connection takes over; 0: never.
     pub reconnect_every: u32,
+    pub resend: Resend,
+    /// The key under which each batch, a transaction, stores how far the load is.
+    pub checkpoint: Option<Vec<u8>>,
+    pub wait_replicas: Option<WaitReplicas>,
     /// How many failures keep their details.
     pub max_failures: usize,
 }
@@ -112,6 +116,17 @@ pub enum Replies {
     Check,
     /// Kept whole.
     Collect,
+    /// The server is told to send none.
+    Off,
+}
+
+/// What is sent again after a lost connection, of what nobody knows whether it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resend {
+    /// What leaves the same state when it is done twice.
+    Idempotent,
+    All,
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +134,13 @@ pub enum Transaction {
     Off,
     /// Each batch is wrapped in MULTI … EXEC.
     EachBatch,
+}
+
+/// How many replicas are to hold what was written, and how long that may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitReplicas {
+    pub count: u32,
+    pub timeout: Duration,
 }
 
 /// Thresholds at which an open batch is executed by itself. `ms` is kept by JavaScript.

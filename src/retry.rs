@@ -84,14 +84,19 @@ impl Backoff {
     /// `elapsed` counts from the last progress. The wait never goes beyond `max_elapsed`, so that
     /// the last try is made when the time is up.
     pub fn next(&mut self, elapsed: Duration) -> Option<Duration> {
-        let left = self.max_elapsed.saturating_sub(elapsed);
-        if left.is_zero() || self.allowed.is_some_and(|allowed| self.used >= allowed) {
+        if self.is_used_up(elapsed) {
             return None;
         }
+        let left = self.max_elapsed.saturating_sub(elapsed);
         self.used = self.used.saturating_add(1);
         let delay = self.delay.min(self.max_delay);
         self.delay = delay.saturating_mul(2);
         Some(delay.mul_f64(0.5 + fastrand::f64() / 2.0).min(left))
+    }
+
+    /// There will be no further try, unless something goes through.
+    pub fn is_used_up(&self, elapsed: Duration) -> bool {
+        elapsed >= self.max_elapsed || self.allowed.is_some_and(|allowed| self.used >= allowed)
     }
 
     /// Something went through: counts and delays start anew.

@@ -9,7 +9,7 @@ use super::js::{Js, Result, check};
 use super::replies;
 use crate::config::{Encoding, Replies};
 use crate::error::Error;
-use crate::loader::{Notice, Reason, Report, Totals};
+use crate::loader::{Answer, Notice, Reason, Report, Totals};
 use crate::outcome::{Failure, Outcome};
 
 /// What a call of `dispatch` is about. `index.js` knows them by the same names.
@@ -81,6 +81,16 @@ pub(super) fn deliver(
                 &[js.count(u64::from(ticket))?, value, maybe_error(js, error.as_ref())?],
             )
         }
+        Notice::Answered { ticket, answer: told } => {
+            let (value, error) = match told {
+                Ok(told) => (answer(js, told)?, None),
+                Err(error) => (js.undefined()?, Some(error)),
+            };
+            call(
+                QUERIED,
+                &[js.count(u64::from(ticket))?, value, maybe_error(js, error.as_ref())?],
+            )
+        }
         Notice::Failed(one) => {
             shared.taken(one.size());
             call(FAILED, &[failure(js, &one)?])
@@ -89,6 +99,7 @@ pub(super) fn deliver(
             let reason: &[u8] = match reason {
                 Reason::Rotation => b"rotation",
                 Reason::Lost => b"lost",
+                Reason::Moved => b"moved",
             };
             call(RECONNECTED, &[js.text(reason)?, js.text(address.as_bytes())?])
         }
@@ -97,6 +108,22 @@ pub(super) fn deliver(
             call(UNREPORTED, &[maybe_error(js, Some(&error))?, outcome(js, &known)?])
         }
         Notice::Broken(error) => call(BROKEN, &[maybe_error(js, Some(&error))?]),
+    }
+}
+
+fn answer(js: Js, answer: Answer) -> Result<sys::napi_value> {
+    match answer {
+        Answer::Held => js.undefined(),
+        Answer::ErrorReplies(None) | Answer::Checkpoint(None) => js.null(),
+        Answer::ErrorReplies(Some(count)) => js.count(count),
+        Answer::Checkpoint(Some(held)) => {
+            let object = js.object()?;
+            js.set(object, "batch", js.count(held.batch)?)?;
+            if let Some(row) = held.row {
+                js.set(object, "row", js.count(row)?)?;
+            }
+            Ok(object)
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::config::{
-    AutoExec, Config, Encoding, Login, Replies, Retry, Secret, Server, Tls, Transaction, Verification, WhenFull,
+    AutoExec, Config, Encoding, Login, Replies, Resend, Retry, Secret, Server, Tls, Transaction, Verification,
+    WaitReplicas, WhenFull,
 };
 
 /// All options of a pipeline, complete; `index.d.ts` describes them.
@@ -24,7 +25,7 @@ pub struct NativeOptions {
     pub connect_timeout_ms: u32,
     pub stall_timeout_ms: u32,
     pub retry: NativeRetry,
-    #[napi(ts_type = "'check' | 'collect'")]
+    #[napi(ts_type = "'check' | 'collect' | 'off'")]
     pub replies: String,
     #[napi(ts_type = "'utf8' | 'buffer'")]
     pub encoding: String,
@@ -35,7 +36,17 @@ pub struct NativeOptions {
     pub when_full: String,
     pub max_in_flight_bytes: f64,
     pub reconnect_every: u32,
+    #[napi(ts_type = "'idempotent' | 'all' | 'none'")]
+    pub resend: String,
+    pub checkpoint: Option<String>,
+    pub wait_replicas: Option<NativeWaitReplicas>,
     pub max_failures: u32,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NativeWaitReplicas {
+    pub count: u32,
+    pub timeout_ms: u32,
 }
 
 #[napi(object, object_to_js = false)]
@@ -91,12 +102,13 @@ impl From<NativeOptions> for (Config, Encoding) {
                 min_delay: milliseconds(options.retry.min_delay_ms),
                 max_delay: milliseconds(options.retry.max_delay_ms),
             },
-            replies: if options.replies == "collect" {
-                Replies::Collect
-            } else {
-                Replies::Check
+            replies: match options.replies.as_str() {
+                "collect" => Replies::Collect,
+                "off" => Replies::Off,
+                _ => Replies::Check,
             },
-            transaction: if options.transaction {
+            // Progress is stored with what it is of, or not at all.
+            transaction: if options.transaction || options.checkpoint.is_some() {
                 Transaction::EachBatch
             } else {
                 Transaction::Off
@@ -115,6 +127,16 @@ impl From<NativeOptions> for (Config, Encoding) {
             },
             max_in_flight: bytes(options.max_in_flight_bytes),
             reconnect_every: options.reconnect_every,
+            resend: match options.resend.as_str() {
+                "all" => Resend::All,
+                "none" => Resend::None,
+                _ => Resend::Idempotent,
+            },
+            checkpoint: options.checkpoint.map(String::into_bytes),
+            wait_replicas: options.wait_replicas.map(|wait| WaitReplicas {
+                count: wait.count,
+                timeout: milliseconds(wait.timeout_ms),
+            }),
             max_failures: options.max_failures as usize,
         };
         let encoding = if options.encoding == "buffer" {

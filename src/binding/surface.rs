@@ -18,7 +18,7 @@ use super::runtime;
 use crate::command::{COMMANDS, Command, Forbidden, Trailing};
 use crate::connection::state::Listening;
 use crate::error::Error;
-use crate::loader::{self, Listener, Looker, Notice, Shared};
+use crate::loader::{self, Listener, Looker, Notice, Question, Shared};
 use crate::pipeline::Pipeline;
 
 /// Prepares this environment. `dispatch(handle, kind, …)` hears what happens; `isUsableView(bytes)` tells an empty
@@ -157,6 +157,20 @@ pub(crate) fn idle(env: Env, handle: u32, ticket: u32) -> Result<()> {
             mailbox.notify(Notice::Settled { ticket });
         });
     })
+}
+
+/// Asks something about the load, behind all that was executed; the answer is dispatched under `ticket`.
+#[napi(
+    catch_unwind,
+    ts_args_type = "handle: number, ticket: number, about: 'replicas' | 'errorReplies' | 'checkpoint'"
+)]
+pub(crate) fn ask(env: Env, handle: u32, ticket: u32, about: String) -> Result<()> {
+    let question = match about.as_str() {
+        "replicas" => Question::Replicas,
+        "errorReplies" => Question::ErrorReplies,
+        _ => Question::Checkpoint,
+    };
+    with(env, handle, |slot| slot.pipeline.shared().ask(ticket, question))
 }
 
 /// Whether each failure is dispatched.

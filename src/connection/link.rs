@@ -90,7 +90,7 @@ pub(super) mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::config::{Login, Replies, Retry, Secret, Server, Tls, Transaction, Verification, WhenFull};
+    use crate::config::{Login, Replies, Resend, Retry, Secret, Server, Tls, Transaction, Verification, WhenFull};
     use crate::resp::value::{self, Value};
 
     type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -116,6 +116,9 @@ pub(super) mod tests {
             when_full: WhenFull::Throw,
             max_in_flight: 1 << 20,
             reconnect_every: 0,
+            resend: Resend::Idempotent,
+            checkpoint: None,
+            wait_replicas: None,
             max_failures: 100,
         }
     }

@@ -21,6 +21,10 @@ pub trait Driver {
     fn refill(&mut self) -> Flow;
     /// Passes on what the last bytes have settled.
     fn settle(&mut self);
+    /// When [`Self::resume`] is wanted, if it is.
+    fn paused_until(&self) -> Option<Instant>;
+    /// What the server refused for now may be sent again.
+    fn resume(&mut self) -> Flow;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +40,45 @@ pub enum Ended {
     Stopped,
     /// It has had its share of batches, and has answered them all.
     Spent,
-    /// It ended, by whichever side.
-    Lost(String),
+    Lost {
+        reason: String,
+        end: End,
+    },
+    /// The server may have moved to where it is looked for.
+    Moved,
     /// Work was outstanding, and nothing moved for too long.
     Stalled,
     Violated(String),
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The server, or what stands before it: it reads no more of it.
+    Theirs,
+    /// This side: the server may still run what it has received.
+    Ours,
+}
+
+impl Ended {
+    fn lost(error: &io::Error) -> Self {
+        use io::ErrorKind::{HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+
+        let end = match error.kind() {
+            // The system has given it up; the server has not heard of that.
+            TimedOut | HostUnreachable | NetworkUnreachable | NetworkDown => End::Ours,
+            _ => End::Theirs,
+        };
+        let reason = error.to_string();
+        Self::Lost { reason, end }
+    }
 }
 
 impl From<Broken> for Ended {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Violation(reason) => Self::Violated(reason),
-            Broken::Unavailable(reason) => Self::Lost(reason),
+            Broken::Unavailable(reason) => Self::Lost { reason, end: End::Ours },
         }
     }
 }
@@ -73,15 +104,23 @@ where
     let mut buffer = vec![0; READ_BYTES];
     let mut moved_at = Instant::now();
     let mut watchdog = pin!(sleep(stall));
+    let mut pause = pin!(sleep(Duration::ZERO));
     loop {
-        let was_idle = driver.exchange().is_idle();
+        let was_idle = is_idle(driver);
         if driver.refill() == Flow::Stop {
             return (moved_at, Ended::Stopped);
         }
-        let idle = driver.exchange().is_idle();
+        let idle = is_idle(driver);
         if was_idle && !idle {
             moved_at = Instant::now();
         }
+        let paused = driver.paused_until();
+        if let Some(until) = paused
+            && until != pause.deadline()
+        {
+            pause.as_mut().reset(until);
+        }
+        let stall = stall + driver.exchange().may_take();
         let replies = driver.exchange().replies();
         tokio::select! {
             biased;
@@ -100,14 +139,20 @@ where
                             return (moved_at, Ended::Spent);
                         }
                     }
-                    Err(Failed::Read(reason)) => return (moved_at, Ended::Lost(reason)),
+                    Err(Failed::Read(ended)) => return (moved_at, ended),
                     Err(Failed::Broken(broken)) => return (moved_at, broken.into()),
-                    Err(Failed::Write(reason)) => {
-                        return (moved_at, last_words(stream, driver, wake, &mut buffer, reason).await);
+                    Err(Failed::Write(ended)) => {
+                        return (moved_at, last_words(stream, driver, wake, &mut buffer, ended).await);
                     }
                 }
             }
             () = wake.notified() => {}
+            () = &mut pause, if paused.is_some() => {
+                if driver.resume() == Flow::Stop {
+                    return (moved_at, Ended::Moved);
+                }
+                moved_at = Instant::now();
+            }
             () = &mut watchdog, if !idle => {
                 if moved_at.elapsed() >= stall {
                     return (moved_at, Ended::Stalled);
@@ -118,13 +163,18 @@ where
     }
 }
 
+/// Nothing is expected of the server.
+fn is_idle(driver: &mut impl Driver) -> bool {
+    driver.exchange().is_idle() || driver.exchange().is_waiting()
+}
+
 struct Moved {
     written: usize,
 }
 
 enum Failed {
-    Read(String),
-    Write(String),
+    Read(Ended),
+    Write(Ended),
     Broken(Broken),
 }
 
@@ -143,9 +193,12 @@ where
         let mut read = ReadBuf::new(buffer);
         match stream.as_mut().poll_read(cx, &mut read) {
             Poll::Pending => break,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Read(error.to_string()))),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Read(Ended::lost(&error)))),
             Poll::Ready(Ok(())) if read.filled().is_empty() => {
-                return Poll::Ready(Err(Failed::Read("the server closed it".to_owned())));
+                return Poll::Ready(Err(Failed::Read(Ended::Lost {
+                    reason: "the server closed it".to_owned(),
+                    end: End::Theirs,
+                })));
             }
             Poll::Ready(Ok(())) => {
                 moved = true;
@@ -157,7 +210,7 @@ where
     }
     let written = match poll_write(stream, exchange, cx) {
         Poll::Ready(Ok(written)) => written,
-        Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Write(error.to_string()))),
+        Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Write(Ended::lost(&error)))),
         Poll::Pending => 0,
     };
     if moved || written > 0 {
@@ -196,7 +249,7 @@ async fn last_words<S>(
     driver: &mut impl Driver,
     wake: &Notify,
     buffer: &mut [u8],
-    reason: String,
+    ended: Ended,
 ) -> Ended
 where
     S: AsyncRead + Unpin,
@@ -205,7 +258,7 @@ where
     loop {
         tokio::select! {
             biased;
-            () = &mut time_is_up => return Ended::Lost(reason),
+            () = &mut time_is_up => return ended,
             () = wake.notified() => {
                 if driver.refill() == Flow::Stop {
                     return Ended::Stopped;
@@ -213,7 +266,7 @@ where
             }
             read = stream.read(buffer) => {
                 let Ok(bytes @ 1..) = read else {
-                    return Ended::Lost(reason);
+                    return ended;
                 };
                 if let Err(broken) = driver.exchange().received(&buffer[..bytes]) {
                     return broken.into();

@@ -3,11 +3,14 @@
 //! [`Shared`] is what both threads hold; [`run`] is the task on the runtime.
 
 mod budget;
+mod checkpoint;
 mod connect;
 mod query;
+mod question;
 #[cfg(test)]
 pub(crate) mod server;
 mod standby;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -22,7 +25,9 @@ use tokio::sync::{Notify, watch};
 
 use self::budget::Budget;
 pub use self::budget::Hopeless;
+pub use self::checkpoint::Progress;
 pub use self::query::Looker;
+pub use self::question::{Answer, Question};
 pub use self::work::run;
 use crate::batch::{Batch, Pool};
 use crate::config::Config;
@@ -45,6 +50,8 @@ pub enum Notice {
     Settled { ticket: u32 },
     /// A query was answered: one reply in RESP.
     Queried { ticket: u32, reply: Result<Vec<u8>, Error> },
+    /// What [`Shared::ask`] asked.
+    Answered { ticket: u32, answer: Result<Answer, Error> },
     /// A command was refused, and somebody listens.
     Failed(Failure),
     /// Another connection has taken over.
@@ -64,6 +71,8 @@ pub enum Reason {
     Rotation,
     /// It was lost.
     Lost,
+    /// The server may write no more: it was looked up anew.
+    Moved,
 }
 
 /// What an explicit `exec()` reports.
@@ -129,6 +138,7 @@ enum Work {
     Batch(Batch),
     /// Report on everything since the last report.
     Report(u32),
+    Question(u32, Question),
 }
 
 /// A look at a pipeline.
@@ -171,6 +181,19 @@ impl Shared {
             inbox.work.push_back(Work::Batch(batch));
         }
         inbox.work.extend(ticket.map(Work::Report));
+        drop(inbox);
+        self.wake.notify_one();
+    }
+
+    /// Asks something about the load, behind everything executed; [`Notice::Answered`] comes under `ticket`.
+    pub fn ask(&self, ticket: u32, question: Question) {
+        let mut inbox = lock(&self.inbox);
+        if let Some(error) = inbox.closed.clone() {
+            drop(inbox);
+            let answer = Err(error);
+            return self.listener.notify(Notice::Answered { ticket, answer });
+        }
+        inbox.work.push_back(Work::Question(ticket, question));
         drop(inbox);
         self.wake.notify_one();
     }
@@ -293,6 +316,9 @@ impl Shared {
             transaction: self.config.transaction,
             max_in_flight: self.config.max_in_flight,
             reconnect_every: self.config.reconnect_every,
+            resend: self.config.resend,
+            waits: self.config.retry.attempts != Some(0),
+            one_at_a_time: self.config.checkpoint.is_some(),
             max_failures: self.config.max_failures,
             listening: self.listening(),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::connect::connect;
+use super::connect::{Before, connect};
 use super::{Notice, Shared};
 use crate::connection::link::Link;
 use crate::error::Error;
@@ -46,6 +46,7 @@ impl Looker {
                     shared,
                     &mut Backoff::first_connect(&shared.config.retry),
                     Instant::now(),
+                    Before::Never,
                 )
                 .await?
             }

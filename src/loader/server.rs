@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Listener, Notice, Report, Shared, lock, run};
-use crate::config::{Config, Login, Replies, Retry, Server, Transaction, WhenFull};
+use crate::config::{Config, Login, Replies, Resend, Retry, Server, Transaction, WhenFull};
 use crate::connection::state::peer::{Model, Session, commands, wire};
 use crate::resp::value::Value;
 
@@ -182,6 +182,9 @@ pub(crate) fn config(port: u16) -> Config {
         when_full: WhenFull::Throw,
         max_in_flight: 1 << 16,
         reconnect_every: 0,
+        resend: Resend::None,
+        checkpoint: None,
+        wait_replicas: None,
         max_failures: 100,
     }
 }

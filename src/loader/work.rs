@@ -1,6 +1,6 @@
 //! The task of a pipeline: connects, has the connection served, tries again, gives up, reports.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,15 +9,19 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connect::connect;
+use super::checkpoint::Checkpoint;
+use super::connect::{Before, connect};
+use super::question::{Audit, Question};
 use super::standby::Standby;
+use super::takeover::Predecessor;
 use super::{Notice, Reason, Report, Shared, Work, lock};
+use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
 use crate::connection::state::{Exchange, Finished};
-use crate::connection::task::{Driver, Ended, Flow, serve};
+use crate::connection::task::{Driver, End, Ended, Flow, serve};
 use crate::error::Error;
 use crate::outcome::Failure;
-use crate::retry::Backoff;
+use crate::retry::{Backoff, Verdict};
 
 /// A clean goodbye (TLS tells the peer) may take so long.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -27,9 +31,9 @@ pub async fn run(shared: Arc<Shared>) {
     Loader::new(shared).run().await;
 }
 
-struct Loader {
-    shared: Arc<Shared>,
-    exchange: Exchange,
+pub(super) struct Loader {
+    pub(super) shared: Arc<Shared>,
+    pub(super) exchange: Exchange,
     /// What was taken on and is not over, in order.
     order: VecDeque<Step>,
     /// What the next report will tell.
@@ -42,17 +46,25 @@ struct Loader {
     standby: Option<Standby>,
     /// Why the next connection is wanted.
     reason: Reason,
+    /// The last connection, where it was lost with something in flight.
+    pub(super) predecessor: Option<Predecessor>,
+    /// Who answers.
+    pub(super) peer: Option<Peer>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) audit: Audit,
+    /// What was asked, by ticket.
+    pub(super) asked: HashMap<u32, Question>,
+    /// Work that cannot be taken on before a connection is up.
+    waiting: VecDeque<Work>,
     /// Work is outstanding since then, and no command was answered.
     waiting_since: Instant,
+    /// How many commands were answered then.
+    answered: u64,
+    /// What the server refused for now is sent again then.
+    paused_until: Option<Instant>,
     backoff: Backoff,
     /// A connection was up before: the next one is a reconnection.
     connected_before: Before,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Never,
-    Once,
 }
 
 enum Step {
@@ -71,7 +83,15 @@ impl Loader {
             kept: 0,
             standby: None,
             reason: Reason::Lost,
+            predecessor: None,
+            peer: None,
+            checkpoint: config.checkpoint.clone().map(Checkpoint::new),
+            audit: Audit::default(),
+            asked: HashMap::new(),
+            waiting: VecDeque::new(),
             waiting_since: Instant::now(),
+            answered: 0,
+            paused_until: None,
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
             shared,
@@ -88,7 +108,7 @@ impl Loader {
                 self.serve(link).await;
                 continue;
             }
-            if self.exchange.is_idle() {
+            if self.exchange.is_idle() && self.waiting.is_empty() {
                 self.shared.wake.notified().await;
                 continue;
             }
@@ -108,6 +128,8 @@ impl Loader {
         if !link.is_quiet().await {
             return None;
         }
+        // Whatever is wrong with it, the ordinary way finds out.
+        self.prepare_unless_stopped(&mut link).await.ok()?;
         self.connected(&link);
         Some(link)
     }
@@ -122,16 +144,35 @@ impl Loader {
     /// Tries as often as it may.
     async fn connect(&mut self) -> Result<Link, Error> {
         let shared = Arc::clone(&self.shared);
-        let link = tokio::select! {
+        loop {
+            let mut link = tokio::select! {
+                biased;
+                error = shared.stop_signal() => Err(error),
+                link = connect(&shared, &mut self.backoff, self.waiting_since, self.connected_before) => link,
+            }?;
+            let Err(error) = self.prepare_unless_stopped(&mut link).await else {
+                self.connected(&link);
+                return Ok(link);
+            };
+            if Verdict::of(&error) == Verdict::GiveUp {
+                return Err(error);
+            }
+            let delay = self.backoff.next(self.waiting_since.elapsed()).ok_or(error)?;
+            self.unless_stopped(sleep(delay)).await?;
+        }
+    }
+
+    async fn prepare_unless_stopped(&mut self, link: &mut Link) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
             biased;
             error = shared.stop_signal() => Err(error),
-            link = connect(&shared, &mut self.backoff, self.waiting_since) => link,
-        }?;
-        self.connected(&link);
-        Ok(link)
+            prepared = self.prepare_link(link) => prepared,
+        }
     }
 
     fn connected(&mut self, link: &Link) {
+        self.peer = Some(link.peer.clone());
         self.shared.live.connected.store(true, Relaxed);
         if self.connected_before == Before::Once {
             lock(&self.shared.known).totals.reconnects += 1;
@@ -149,16 +190,12 @@ impl Loader {
     /// Uses the connection while it lasts, then sees to what is left.
     async fn serve(&mut self, mut link: Link) {
         let shared = Arc::clone(&self.shared);
-        let before = self.exchange.answered();
         let (moved_at, ended) = serve(&mut link.stream, self, &shared.wake, shared.config.stall_timeout).await;
         shared.live.connected.store(false, Relaxed);
-        // A server that takes bytes and only ever hangs up makes no progress, nor one that queues and never executes.
-        if self.exchange.answered() > before {
-            self.waiting_since = self.waiting_since.max(moved_at);
-            self.backoff.progress();
-        }
+        self.paused_until = None;
+        self.note_progress(moved_at);
         let address = link.address;
-        let error = match ended {
+        let (error, end) = match ended {
             Ended::Stopped => {
                 // The stop itself is seen to by `run`.
                 if self.exchange.is_idle() {
@@ -181,13 +218,26 @@ impl Loader {
                 self.exchange.distrust(&error);
                 return self.give_up(&error);
             }
-            Ended::Stalled => Error::Stalled {
-                address,
-                after: shared.config.stall_timeout,
-            },
-            Ended::Lost(reason) => Error::ConnectionLost { address, reason },
+            Ended::Moved => {
+                self.exchange.disconnected(&Error::Closed);
+                self.standby = None;
+                self.reason = Reason::Moved;
+                return;
+            }
+            Ended::Stalled => {
+                let after = shared.config.stall_timeout;
+                (Error::Stalled { address, after }, End::Ours)
+            }
+            Ended::Lost { reason, end } => (Error::ConnectionLost { address, reason }, end),
         };
         drop(link.stream);
+        if self.exchange.in_flight() > 0 {
+            self.predecessor = Some(Predecessor {
+                peer: link.peer,
+                error: error.clone(),
+                end,
+            });
+        }
         // What ended this one may have ended that too.
         self.standby = None;
         if self.exchange.is_idle() {
@@ -212,7 +262,12 @@ impl Loader {
         self.standby = None;
         self.shared.budget.give_up();
         let _ = self.refill();
+        self.take_on_waiting();
         self.exchange.give_up(error);
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.forget();
+        }
+        self.exchange.be_patient(true);
         // What is executed from here on, by whoever hears this, is not part of it.
         self.shared.listener.notify(Notice::GivenUp(error.clone()));
         self.settle();
@@ -233,6 +288,7 @@ impl Loader {
         // Who executes from here on is refused at once, so that nothing is left behind.
         lock(&self.shared.inbox).closed = Some(error.clone());
         let _ = self.refill();
+        self.take_on_waiting();
         self.exchange.give_up(&error);
         self.settle();
         // Nobody will ask for the report on automatic batches any more.
@@ -247,6 +303,55 @@ impl Loader {
         }
     }
 
+    /// A server that takes bytes and only ever hangs up makes no progress, nor one that queues and never executes, or
+    /// refuses for now.
+    fn note_progress(&mut self, moved_at: Instant) {
+        if self.exchange.answered() > self.answered {
+            self.answered = self.exchange.answered();
+            self.waiting_since = self.waiting_since.max(moved_at);
+            self.backoff.progress();
+        }
+    }
+
+    /// The server refuses some commands for now: they are sent again after a while.
+    fn pause(&mut self) {
+        if self.paused_until.is_some() || !self.exchange.is_waiting() {
+            return;
+        }
+        match self.backoff.next(self.waiting_since.elapsed()) {
+            Some(delay) => self.paused_until = Some(Instant::now() + delay),
+            None => {
+                self.exchange.be_patient(false);
+                self.exchange.retry();
+            }
+        }
+    }
+
+    /// Takes on what had to wait for a connection, as far as it can be.
+    fn take_on_waiting(&mut self) {
+        for work in mem::take(&mut self.waiting) {
+            self.take_on(work);
+        }
+        self.report();
+    }
+
+    fn take_on(&mut self, work: Work) {
+        match work {
+            Work::Batch(batch) => {
+                let index = self.next_index;
+                self.next_index += batch.commands;
+                let mark = self.checkpoint.as_mut().map(Checkpoint::next_mark);
+                self.exchange.push_marked(batch, index, mark);
+                self.order.push_back(Step::Batch);
+            }
+            Work::Report(ticket) => {
+                self.next_index = 0;
+                self.order.push_back(Step::Report(ticket));
+            }
+            Work::Question(ticket, question) => self.ask(ticket, question),
+        }
+    }
+
     /// What became of commands goes into the totals.
     fn count(&self, finished: &[Finished]) {
         let max = self.shared.config.max_failures;
@@ -257,6 +362,18 @@ impl Loader {
         }
         known.totals.resent = self.exchange.resent();
         known.under_way = self.exchange.progress();
+    }
+
+    /// Batches of which the server has said that they are done.
+    fn confirm(&mut self, finished: &[Finished]) {
+        let open = self.exchange.open_batches();
+        let Some(checkpoint) = &mut self.checkpoint else {
+            return;
+        };
+        let last = checkpoint.number() - open;
+        for (behind, _) in finished.iter().rev().enumerate().filter(|(_, batch)| batch.executed) {
+            checkpoint.confirm(last - behind as u64);
+        }
     }
 
     /// A batch is over: it goes into the report.
@@ -318,33 +435,41 @@ impl Driver for Loader {
             Flow::GoOn
         };
         self.exchange.overhear(self.shared.listening());
-        if work.is_empty() {
+        if work.is_empty() && self.waiting.is_empty() {
             return flow;
         }
-        if self.exchange.is_idle() {
+        if self.exchange.is_idle() && self.waiting.is_empty() {
             self.waiting_since = Instant::now();
             self.backoff.progress();
         }
-        for work in work {
-            match work {
-                Work::Batch(batch) => {
-                    let index = self.next_index;
-                    self.next_index += batch.commands;
-                    self.exchange.push(batch, index);
-                    self.order.push_back(Step::Batch);
-                }
-                Work::Report(ticket) => {
-                    self.next_index = 0;
-                    self.order.push_back(Step::Report(ticket));
-                }
-            }
+        self.waiting.extend(work);
+        // Numbered are batches only once it is known what the server holds.
+        if self.checkpoint.as_ref().is_none_or(Checkpoint::is_ready) {
+            self.take_on_waiting();
         }
-        self.report();
         flow
     }
 
+    fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
+    }
+
+    fn resume(&mut self) -> Flow {
+        self.paused_until = None;
+        let last = self.backoff.is_used_up(self.waiting_since.elapsed());
+        self.exchange.be_patient(!last);
+        if self.exchange.is_in_wrong_place() {
+            return Flow::Stop;
+        }
+        self.exchange.retry();
+        Flow::GoOn
+    }
+
     fn settle(&mut self) {
+        self.note_progress(Instant::now());
+        self.pause();
         let finished = self.exchange.take_finished();
+        self.confirm(&finished);
         self.count(&finished);
         self.shared.live.in_flight.store(self.exchange.in_flight(), Relaxed);
         let released = self.exchange.take_released();
@@ -362,6 +487,7 @@ impl Driver for Loader {
             self.order.pop_front();
             self.report();
         }
+        self.tell_answers();
         self.prepare();
         self.count_kept();
         for ticket in settled {

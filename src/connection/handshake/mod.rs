@@ -56,6 +56,7 @@ impl Probe {
     pub fn of(replies: Replies) -> Self {
         match replies {
             Replies::Check | Replies::Collect => Self::Nothing,
+            Replies::Off => Self::RepliesOff,
         }
     }
 }

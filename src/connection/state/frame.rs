@@ -1,91 +1,83 @@
 //! What goes over the wire in one piece: a segment of commands, or what frames a batch.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use super::fence::Fence;
 use crate::batch::Segment;
 use crate::command::{self, first_key};
 use crate::resp::walk;
 
 #[derive(Debug)]
 pub(super) enum Frame {
-    Multi,
+    /// `CLIENT REPLY OFF`: no reply until the next fence.
+    Silence,
+    Multi(u64),
     Data(Data),
-    Exec,
+    /// The last command of a transaction that stores how far the load is.
+    Mark(Mark),
+    Exec(u64),
     Fence(Fence),
+    Question(Question),
+}
+
+/// A command of ours that ends a transaction of the batch.
+#[derive(Debug)]
+pub(super) struct Mark {
+    pub(super) batch: u64,
+    pub(super) request: Vec<u8>,
+}
+
+/// A command of ours whose reply goes to whoever asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) ticket: u32,
+    pub(super) request: Vec<u8>,
+    /// So long may pass before the reply comes.
+    pub(super) may_take: Duration,
 }
 
 impl Frame {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Multi => b"*1\r\n$5\r\nMULTI\r\n",
+            Self::Silence => b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n",
+            Self::Multi(_) => b"*1\r\n$5\r\nMULTI\r\n",
             Self::Data(data) => data.bytes(),
-            Self::Exec => b"*1\r\n$4\r\nEXEC\r\n",
-            Self::Fence(fence) => &fence.request,
+            Self::Mark(mark) => &mark.request,
+            Self::Exec(_) => b"*1\r\n$4\r\nEXEC\r\n",
+            Self::Fence(fence) => fence.request(),
+            Self::Question(question) => &question.request,
+        }
+    }
+
+    /// The batch that it is a part of.
+    pub(super) fn batch(&self) -> Option<u64> {
+        match self {
+            Self::Multi(batch) | Self::Exec(batch) => Some(*batch),
+            Self::Data(data) => Some(data.batch),
+            Self::Mark(mark) => Some(mark.batch),
+            Self::Fence(fence) => fence.ends,
+            Self::Silence | Self::Question(_) => None,
         }
     }
 }
 
-/// `ECHO` of a nonce: the end of a batch. That it comes exactly where the count of replies says proves that
-/// every reply before it was this batch's.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fence {
-    request: [u8; FENCE.len()],
-}
-
-/// The nonce is in place of the zeros.
-const FENCE: &[u8; 53] = b"*2\r\n$4\r\nECHO\r\n$32\r\n00000000000000000000000000000000\r\n";
-const NONCE: Range<usize> = 19..51;
-
-/// Echoed as it was sent: the last word of the request is the reply.
-const FENCE_REPLY: Range<usize> = 14..53;
-
-impl Fence {
-    pub(super) fn new() -> Self {
-        let mut request = *FENCE;
-        let mut random = fastrand::u128(..);
-        for digit in &mut request[NONCE] {
-            *digit = b"0123456789abcdef"[(random & 15) as usize];
-            random >>= 4;
-        }
-        Self { request }
-    }
-
-    /// The bytes that answer it.
-    pub(super) fn reply(&self) -> &[u8] {
-        &self.request[FENCE_REPLY]
-    }
-}
-
-/// Watches for a fence's reply among those of the commands before it: then some of these are missing.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Lookout {
-    /// Bytes of the reply that is being read, as far as they are the fence's; `None` once they are not.
-    matched: Option<usize>,
-}
-
-impl Lookout {
-    /// A reply begins.
-    pub(super) fn begin(&mut self) {
-        self.matched = Some(0);
-    }
-
-    /// More of it has come. Tells whether the whole fence has.
-    pub(super) fn sees(&mut self, bytes: &[u8], fence: &Fence) -> bool {
-        let Some(matched) = self.matched else { return false };
-        let matched = matched + bytes.len();
-        let expected = fence.reply().get(..matched).unwrap_or_default();
-        self.matched = expected
-            .ends_with(bytes)
-            .then_some(matched)
-            .filter(|_| !expected.is_empty());
-        self.matched == Some(fence.reply().len())
-    }
+/// Whether a command may have been done before, over a connection that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// It is written for the first time.
+    None,
+    /// It may have been. A refusal that depends on the key alone would have met the first one too.
+    Alone,
+    /// It may have been, and what came behind it on its key as well: a refusal says nothing of the first one.
+    Shared,
 }
 
 /// A segment, or what is left of it behind a cut.
 #[derive(Debug)]
 pub(super) struct Data {
     segment: Segment,
+    pub(super) batch: u64,
     /// Where the first command that counts starts, and how many lie before it.
     from: usize,
     skipped: u32,
@@ -93,6 +85,11 @@ pub(super) struct Data {
     index: u64,
     /// How many of them were answered.
     pub(super) answered: u32,
+    pub(super) doubt: Doubt,
+    /// Where the replies belong, if not behind all others: the first of as many holes among the batch's.
+    pub(super) holes: Option<u32>,
+    /// Bytes of commands that live on in pieces of their own.
+    copied: usize,
     /// Where a command starts that was looked up before: errors come in order, so that all look-ups in a
     /// segment walk it once.
     looked_up: Place,
@@ -106,17 +103,22 @@ struct Place {
     command: u32,
 }
 
+const START: Place = Place { at: 0, command: 0 };
+
 impl Data {
-    pub(super) fn new(segment: Segment, index: u64) -> Self {
-        let start = Place { at: 0, command: 0 };
+    pub(super) fn new(segment: Segment, batch: u64, index: u64) -> Self {
         Self {
             segment,
+            batch,
             from: 0,
             skipped: 0,
             index,
             answered: 0,
-            looked_up: start,
-            written: start,
+            doubt: Doubt::None,
+            holes: None,
+            copied: 0,
+            looked_up: START,
+            written: START,
         }
     }
 
@@ -137,25 +139,30 @@ impl Data {
         self.index + u64::from(self.answered)
     }
 
+    /// The hole that the next reply belongs into.
+    pub(super) fn next_hole(&self) -> Option<u32> {
+        self.holes.map(|first| first + self.answered)
+    }
+
     /// Name and key of the next command to be answered.
     pub(super) fn next_command(&mut self) -> (String, Option<Vec<u8>>) {
-        let wanted = self.skipped + self.answered;
-        let mut place = if self.looked_up.command <= wanted {
-            self.looked_up
-        } else {
-            Place { at: 0, command: 0 }
-        };
-        while place.command < wanted {
-            let Some(end) = walk::end_of_command(self.segment.bytes(), place.at) else {
-                break;
-            };
-            place = Place {
-                at: end,
-                command: place.command + 1,
-            };
-        }
-        self.looked_up = place;
-        describe(&walk::words(self.segment.bytes(), place.at).unwrap_or_default())
+        describe(&self.words(self.answered))
+    }
+
+    /// The words of the command at `at`, from 0.
+    pub(super) fn words(&mut self, at: u32) -> Vec<&[u8]> {
+        let start = self.locate(at);
+        walk::words(self.segment.bytes(), start).unwrap_or_default()
+    }
+
+    /// The words of several commands, from 0.
+    pub(super) fn all_words(&self, commands: Range<u32>) -> Vec<Vec<&[u8]>> {
+        let bytes = self.segment.bytes();
+        let ends = std::iter::successors(Some(self.from), |at| walk::end_of_command(bytes, *at));
+        ends.skip(commands.start as usize)
+            .take(commands.len())
+            .map(|at| walk::words(bytes, at).unwrap_or_default())
+            .collect()
     }
 
     /// How many commands lie wholly within the first `offset` bytes.
@@ -182,7 +189,42 @@ impl Data {
         self.from = self.written.at;
         self.skipped += commands;
         self.index += u64::from(commands);
+        self.holes = self.holes.map(|first| first + commands);
         self.answered = 0;
+    }
+
+    /// Some of its commands, to be written again; they leave this one.
+    pub(super) fn piece(&mut self, commands: Range<u32>) -> Self {
+        let (start, end) = (self.locate(commands.start), self.locate(commands.end));
+        let bytes = self.segment.bytes()[start..end].to_vec();
+        self.copied += bytes.len();
+        let segment = Segment {
+            len: bytes.len(),
+            bytes,
+            commands: commands.end - commands.start,
+        };
+        Self {
+            doubt: self.doubt,
+            holes: self.holes.map(|first| first + commands.start),
+            ..Self::new(segment, self.batch, self.index + u64::from(commands.start))
+        }
+    }
+
+    /// Takes in what follows it directly, where it is of the same kind; else gives it back.
+    pub(super) fn join(&mut self, next: Self) -> Option<Self> {
+        let follows = self.batch == next.batch
+            && self.doubt == next.doubt
+            && self.index + u64::from(self.commands()) == next.index
+            && self.holes.map(|first| first + self.commands()) == next.holes
+            && self.segment.bytes.len() == self.segment.len
+            && next.from == 0;
+        if !follows {
+            return Some(next);
+        }
+        self.segment.bytes.extend_from_slice(next.segment.bytes());
+        self.segment.len = self.segment.bytes.len();
+        self.segment.commands += next.segment.commands;
+        None
     }
 
     /// As if nothing of it had been written.
@@ -194,21 +236,40 @@ impl Data {
         };
     }
 
-    pub(super) fn into_segment(self) -> Segment {
-        self.segment
+    /// What was its memory, and for how many bytes of commands that were settled in here it counts.
+    pub(super) fn into_segment(self) -> (Segment, usize) {
+        let bytes = self.segment.bytes().len() - self.copied;
+        (self.segment, bytes)
+    }
+
+    /// Where the command at `at` starts, from 0 at the first one that counts.
+    fn locate(&mut self, at: u32) -> usize {
+        let wanted = self.skipped + at;
+        let mut place = if self.looked_up.command <= wanted {
+            self.looked_up
+        } else {
+            START
+        };
+        while place.command < wanted {
+            let Some(end) = walk::end_of_command(self.segment.bytes(), place.at) else {
+                break;
+            };
+            place = Place {
+                at: end,
+                command: place.command + 1,
+            };
+        }
+        self.looked_up = place;
+        place.at
     }
 }
 
 /// Name and first key of a command, for people.
 fn describe(words: &[&[u8]]) -> (String, Option<Vec<u8>>) {
-    let upper = |word: &[u8]| String::from_utf8_lossy(word).to_ascii_uppercase();
-    let name = words.first().map(|word| upper(word)).unwrap_or_default();
-    let mut known = command::find(&name);
-    if known.is_some_and(|command| command.container)
-        && let Some(word) = words.get(1)
-    {
-        known = command::find(&format!("{name} {}", upper(word)));
-    }
-    let key = known.and_then(|command| first_key(command, words)).map(<[u8]>::to_vec);
-    (name, key)
+    let name = words.first().copied().unwrap_or_default();
+    let key = command::of(words).and_then(|command| first_key(command, words));
+    (
+        String::from_utf8_lossy(name).to_ascii_uppercase(),
+        key.map(<[u8]>::to_vec),
+    )
 }

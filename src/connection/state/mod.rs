@@ -6,11 +6,15 @@
 //! ```text
 //!              push                wrote                   received
 //!   batch ──▶ [frames, unsent] ──▶ [frames, in flight] ──▶ outcome ──▶ finished (at its fence)
-//!                    ▲                     │ disconnected
-//!                    └── not yet written ──┴── written, not answered: unknown
+//!                    ▲  ▲                  │       │ refused for now: `held`
+//!                    │  └──────────────────┼───────┘
+//!                    │                     │ disconnected: `loss`
+//!                    └── not yet written ──┤
+//!                    └── may be repeated ──┴── else, written and not answered: unknown
 //!
-//!   a batch:        data … data fence
-//!   a transaction:  multi data … data exec fence
+//!   a batch:           data … data fence
+//!   a transaction:     multi data … data [mark] exec fence
+//!   with replies off:  silence … fence; nothing is said before the fence
 //!
 //!   what the frame in front awaits:
 //!     multi  +OK             data   a reply each; in a transaction +QUEUED each
@@ -18,29 +22,39 @@
 //!     fence  its own nonce, and nothing else
 //! ```
 
+mod doubt;
+mod fence;
 mod frame;
+mod gathered;
+mod held;
+mod loss;
 mod open_batch;
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(test)]
 mod properties;
 mod replies;
+mod silent;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod transaction_loss;
 #[cfg(test)]
 mod transaction_tests;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::time::Duration;
 
-use self::frame::{Data, Fence, Frame};
+use self::fence::Fence;
+use self::frame::{Data, Doubt, Frame, Mark, Question};
+use self::held::Held;
 use self::open_batch::OpenBatch;
 pub use self::open_batch::{Finished, Listening, Settings};
 use self::replies::Reader;
 use self::transaction::Queued;
 use crate::batch::{Batch, Segment};
-use crate::config::Transaction;
+use crate::config::{Replies, Transaction};
 use crate::error::Error;
 use crate::outcome::Failure;
 
@@ -75,8 +89,14 @@ pub struct Exchange {
     /// Batches wholly written to this connection.
     written_batches: u32,
     reader: Reader,
-    /// Those that have frames, in order.
+    /// Those that are not over, in order; their serials are consecutive.
     batches: VecDeque<OpenBatch>,
+    /// Of the next batch.
+    serial: u64,
+    /// Refused for now.
+    held: Held,
+    /// What is refused for now is held; else it has failed.
+    patient: bool,
     transaction: Queued,
     /// A MULTI was accepted on this connection. Before, nothing is sent behind one: a server that refuses it
     /// would run the commands one by one.
@@ -85,6 +105,12 @@ pub struct Exchange {
     released: Released,
     /// Failures for those who listen to each.
     overheard: Vec<Failure>,
+    /// Replies to questions, by ticket.
+    told: Vec<(u32, Vec<u8>)>,
+    /// Questions that nobody will answer, and why.
+    unanswered: Vec<(u32, Error)>,
+    /// What is held is sent again at once: it was mended.
+    redo: bool,
     replies: u64,
     answered: u64,
     resent: u64,
@@ -110,11 +136,17 @@ impl Exchange {
             written_batches: 0,
             reader: Reader::new(),
             batches: VecDeque::new(),
+            serial: 0,
+            held: Held::default(),
+            patient: settings.waits,
             transaction: Queued::default(),
             multi_accepted: false,
             finished: Vec::new(),
             released: Released::default(),
             overheard: Vec::new(),
+            told: Vec::new(),
+            unanswered: Vec::new(),
+            redo: false,
             replies: 0,
             answered: 0,
             resent: 0,
@@ -123,27 +155,79 @@ impl Exchange {
     }
 
     /// Takes on a batch; `index` is the place of its first command among those of its `exec()`.
-    pub fn push(&mut self, batch: Batch, mut index: u64) {
+    pub fn push(&mut self, batch: Batch, index: u64) {
+        self.push_marked(batch, index, None);
+    }
+
+    /// The same with a mark: a request that its transaction ends in.
+    pub fn push_marked(&mut self, batch: Batch, index: u64, mark: Option<Vec<u8>>) {
+        let serial = self.serial;
+        self.serial += 1;
+        let silent = self.settings.replies == Replies::Off;
+        let fence = if silent {
+            Fence::breaking_silence(Some(serial))
+        } else {
+            Fence::new(Some(serial))
+        };
+        let open = OpenBatch::new(serial, index, &batch, fence.reply().to_vec(), self.settings);
+        self.batches.push_back(open);
         // An empty EXEC has no element that would end it.
         let wrap = self.settings.transaction == Transaction::EachBatch && batch.commands > 0;
-        let fence = Fence::new();
-        self.batches.push_back(OpenBatch::new(&batch, fence, self.settings));
-        if wrap {
-            self.frames.push_back(Frame::Multi);
+        if silent {
+            self.frames.push_back(Frame::Silence);
         }
+        if wrap {
+            self.frames.push_back(Frame::Multi(serial));
+        }
+        self.push_data(batch, serial, index);
+        if wrap {
+            self.frames
+                .extend(mark.map(|request| Frame::Mark(Mark { batch: serial, request })));
+            self.frames.push_back(Frame::Exec(serial));
+        }
+        self.frames.push_back(Frame::Fence(fence));
+    }
+
+    fn push_data(&mut self, batch: Batch, serial: u64, mut index: u64) {
+        let mut unfenced = 0;
         for segment in batch.segments {
             if segment.commands() == 0 {
                 // Nothing would be answered to it.
                 continue;
             }
             let commands = u64::from(segment.commands());
-            self.frames.push_back(Frame::Data(Data::new(segment, index)));
+            if self.needs_fence(unfenced, segment.bytes().len()) {
+                self.frames.push_back(Frame::Fence(Fence::breaking_silence(None)));
+                self.frames.push_back(Frame::Silence);
+                unfenced = 0;
+            }
+            unfenced += segment.bytes().len();
+            self.frames.push_back(Frame::Data(Data::new(segment, serial, index)));
             index += commands;
         }
-        if wrap {
-            self.frames.push_back(Frame::Exec);
+    }
+
+    /// Asks something of our own, behind everything that is under way; the reply comes under `ticket`. The server may
+    /// think about it for so long without a sign of life.
+    pub fn ask(&mut self, ticket: u32, request: Vec<u8>, may_take: Duration) {
+        self.frames.push_back(Frame::Question(Question {
+            ticket,
+            request,
+            may_take,
+        }));
+    }
+
+    /// How long the server may be silent because of what it was asked.
+    pub fn may_take(&self) -> Duration {
+        match self.frames.front() {
+            Some(Frame::Question(question)) => question.may_take,
+            _ => Duration::ZERO,
         }
-        self.frames.push_back(Frame::Fence(fence));
+    }
+
+    /// Batches that are not over.
+    pub fn open_batches(&self) -> u64 {
+        self.batches.len() as u64
     }
 
     /// Whether failures are kept for [`Self::take_overheard`], from here on.
@@ -203,15 +287,32 @@ impl Exchange {
 
     /// What is known by now of the batches under way: succeeded, failed, unknown.
     pub fn progress(&self) -> (u64, u64, u64) {
-        // Those behind the front have nothing yet: replies come in order.
-        self.batches.front().map_or((0, 0, 0), |OpenBatch { outcome, .. }| {
-            (outcome.succeeded, outcome.failed, outcome.unknown)
+        self.under_way().fold((0, 0, 0), |(succeeded, failed, unknown), batch| {
+            let outcome = &batch.outcome;
+            (
+                succeeded + outcome.succeeded,
+                failed + outcome.failed,
+                unknown + outcome.unknown,
+            )
         })
     }
 
     /// Reply bytes kept for JavaScript of the batches under way.
     pub fn collected(&self) -> usize {
-        self.batches.front().map_or(0, |batch| batch.replies.len())
+        self.under_way().map(|batch| batch.replies.len()).sum()
+    }
+
+    /// Batches of which something is known. Replies come in order: of those behind the one in front it is nothing.
+    fn under_way(&self) -> impl Iterator<Item = &OpenBatch> {
+        let front = self.frames.iter().find_map(Frame::batch);
+        self.batches
+            .iter()
+            .take_while(move |batch| front.is_none_or(|front| batch.serial <= front))
+    }
+
+    /// Replies to questions, by ticket.
+    pub fn take_told(&mut self) -> Vec<(u32, Vec<u8>)> {
+        std::mem::take(&mut self.told)
     }
 
     pub fn take_finished(&mut self) -> Vec<Finished> {
@@ -235,14 +336,12 @@ impl Exchange {
         let mut offset = self.offset;
         let mut batches = self.written_batches;
         let mut filled = 0;
-        for (frame, slice) in self.frames.iter().skip(self.sent).zip(slices) {
-            if self.is_quota(batches) {
-                break;
-            }
+        for (at, slice) in (self.sent..self.frames.len()).zip(slices) {
+            let frame = &self.frames[at];
             let bytes = frame.bytes();
             if offset == 0 {
-                // What was begun is always finished; what is larger than the window goes alone.
-                if in_flight > 0 && in_flight + bytes.len() > self.settings.max_in_flight {
+                // What was begun is always finished.
+                if !self.may_begin(at, in_flight, batches) {
                     break;
                 }
                 in_flight += bytes.len();
@@ -251,16 +350,49 @@ impl Exchange {
             offset = 0;
             filled += 1;
             match frame {
-                Frame::Multi if !self.multi_accepted => break,
-                Frame::Fence(_) => batches += 1,
+                Frame::Multi(_) if !self.multi_accepted && self.settings.replies != Replies::Off => break,
+                Frame::Fence(Fence { ends: Some(_), .. }) => batches += 1,
+                // What was sent again is answered before anything newer is sent.
+                Frame::Fence(_) if self.settings.replies != Replies::Off => break,
                 _ => {}
             }
         }
         filled
     }
 
+    /// Whether the frame at `at` may be written, with so many bytes and batches written before it.
+    fn may_begin(&self, at: usize, in_flight: usize, batches: u32) -> bool {
+        let frame = &self.frames[at];
+        if self.is_quota(batches) {
+            return false;
+        }
+        if self.settings.replies == Replies::Off {
+            return self.may_begin_silently(at, in_flight);
+        }
+        let begins = match self.settings.transaction {
+            Transaction::Off => true,
+            Transaction::EachBatch => matches!(frame, Frame::Multi(_)),
+        };
+        if begins && (!self.held.is_empty() || self.is_behind_fence_within()) {
+            return false;
+        }
+        if self.settings.one_at_a_time && matches!(frame, Frame::Multi(_)) && at > 0 {
+            return false;
+        }
+        // What is larger than the window goes alone.
+        in_flight == 0 || in_flight + frame.bytes().len() <= self.settings.max_in_flight
+    }
+
+    /// Something is sent again, and its fence is not answered.
+    fn is_behind_fence_within(&self) -> bool {
+        let last = self.sent.checked_sub(1).and_then(|last| self.frames.get(last));
+        matches!(last, Some(Frame::Fence(Fence { ends: None, .. })))
+    }
+
     /// The socket accepted `bytes` of what [`Self::writable`] offered.
     pub fn wrote(&mut self, mut bytes: usize) {
+        // A transaction counts once the server takes it.
+        let plain = self.settings.transaction == Transaction::Off || self.is_silent();
         while bytes > 0 {
             let Some(frame) = self.frames.get(self.sent) else {
                 debug_assert!(false, "more was written than was offered");
@@ -274,7 +406,13 @@ impl Exchange {
             self.offset += step;
             bytes -= step;
             if self.offset == length {
-                self.written_batches += u32::from(matches!(frame, Frame::Fence(_)));
+                match frame {
+                    Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
+                    Frame::Data(data) if data.doubt != Doubt::None && plain => {
+                        self.resent += u64::from(data.commands())
+                    }
+                    _ => {}
+                }
                 self.sent += 1;
                 self.offset = 0;
             }
@@ -289,133 +427,26 @@ impl Exchange {
         while !input.is_empty() {
             let consumed = match self.frames.front() {
                 None => self.unasked(input)?,
+                Some(Frame::Question(_)) => self.question_reply(input)?,
+                Some(_) if self.settings.replies == Replies::Off => self.silent_reply(input)?,
                 Some(Frame::Data(_)) if self.settings.transaction == Transaction::Off => self.data_replies(input)?,
-                Some(Frame::Data(_)) => self.queued_replies(input)?,
-                Some(Frame::Multi) => self.multi_reply(input)?,
-                Some(Frame::Exec) => self.exec_reply(input)?,
+                Some(Frame::Data(_) | Frame::Mark(_)) => self.queued_replies(input)?,
+                Some(Frame::Multi(_)) => self.multi_reply(input)?,
+                Some(Frame::Exec(_)) => self.exec_reply(input)?,
                 Some(Frame::Fence(_)) => self.fence_reply(input)?,
+                Some(Frame::Silence) => self.unasked(input)?,
             };
             input = &input[consumed..];
+        }
+        if self.redo && self.is_waiting() {
+            self.redo = false;
+            self.retry();
         }
         Ok(())
     }
 
-    /// The peer broke the protocol: no reply since the last fence counts. [`Self::give_up`] has to follow.
-    pub fn distrust(&mut self, cause: &Error) {
-        self.trust = Trust::Broken;
-        // With it goes a reply that is half read.
-        self.reader = Reader::new();
-        self.take_back_front(cause);
-    }
-
-    /// The connection is gone. What was written and not answered is unknown; the rest waits for the next one.
-    pub fn disconnected(&mut self, cause: &Error) {
-        self.settle_in_flight(cause);
-        self.forget_connection();
-    }
-
-    /// The work is given up: what was not written is certainly not done.
-    pub fn give_up(&mut self, cause: &Error) {
-        // Those before are over, and have nothing to do with it.
-        let over = self.finished.len();
-        self.settle_in_flight(cause);
-        self.forget_connection();
-        for finished in &mut self.finished[over..] {
-            finished.error.get_or_insert_with(|| cause.clone());
-        }
-        while let Some(frame) = self.frames.pop_front() {
-            match frame {
-                Frame::Data(mut data) => {
-                    if let Some(batch) = self.batches.front_mut() {
-                        let heard = batch.refused_rest(&mut data, cause.code(), &cause.to_string());
-                        self.overheard.extend(heard);
-                    }
-                    self.release(data);
-                }
-                Frame::Fence(_) => self.finish(Some(cause.clone())),
-                Frame::Multi | Frame::Exec => {}
-            }
-        }
-    }
-
-    /// Batch by batch: what was written whole is unknown, unless it was answered; what was not stays.
-    fn settle_in_flight(&mut self, cause: &Error) {
-        if let Some(batch) = self.batches.front_mut() {
-            self.reader.drop_half(&mut batch.replies);
-        }
-        let (mut sent, mut offset) = (self.sent, self.offset);
-        let mut frames = std::mem::take(&mut self.frames).into_iter();
-        let mut left = VecDeque::new();
-        let mut rest_of_batches = VecDeque::new();
-        // The one in front may be half answered with nothing of it in flight: a transaction without its EXEC.
-        let mut begun = true;
-        while begun && let Some(mut batch) = self.batches.pop_front() {
-            // Up to its fence.
-            let mut batch_frames = Vec::new();
-            for frame in frames.by_ref() {
-                let last = matches!(frame, Frame::Fence(_));
-                batch_frames.push(frame);
-                if last {
-                    break;
-                }
-            }
-            let written = sent.min(batch_frames.len());
-            let partly = if written < batch_frames.len() {
-                std::mem::take(&mut offset)
-            } else {
-                0
-            };
-            sent -= written;
-            begun = sent > 0 || offset > 0;
-            let whole = self.settings.transaction == Transaction::EachBatch && self.trust == Trust::Whole;
-            let unfinished = if whole {
-                self.settle_transaction(&mut batch, batch_frames, written, partly, cause)
-            } else {
-                self.settle_commands(&mut batch, batch_frames, written, partly, cause)
-            };
-            if unfinished.is_empty() {
-                self.finished.push(batch.finish(None));
-            } else {
-                left.extend(unfinished);
-                rest_of_batches.push_back(batch);
-            }
-        }
-        left.extend(frames);
-        self.frames = left;
-        rest_of_batches.append(&mut self.batches);
-        self.batches = rest_of_batches;
-    }
-
-    /// Of one batch, `written` frames were written, and `partly` bytes of the next.
-    fn settle_commands(
-        &mut self,
-        batch: &mut OpenBatch,
-        frames: Vec<Frame>,
-        written: usize,
-        partly: usize,
-        cause: &Error,
-    ) -> Vec<Frame> {
-        let mut left = Vec::new();
-        for (at, frame) in frames.into_iter().enumerate() {
-            match frame {
-                Frame::Data(data) if at < written => {
-                    batch.unknown(u64::from(data.unanswered()), cause);
-                    self.release(data);
-                }
-                Frame::Data(mut data) => {
-                    if at == written && partly > 0 {
-                        let whole = data.commands_within(partly);
-                        batch.unknown(u64::from(whole - data.answered), cause);
-                        data.cut(partly);
-                    }
-                    left.push(Frame::Data(data));
-                }
-                // With all its commands settled, a batch needs no fence any more.
-                Frame::Fence(_) if left.is_empty() => {}
-                frame => left.push(frame),
-            }
-        }
-        left
+    fn is_silent(&self) -> bool {
+        self.settings.replies == Replies::Off
     }
 
     fn forget_connection(&mut self) {
@@ -436,17 +467,32 @@ impl Exchange {
         Some(frame)
     }
 
-    /// The commands of `data` are settled.
+    /// The commands of `data` are settled, or live on elsewhere.
     fn release(&mut self, data: Data) {
-        let segment = data.into_segment();
-        self.released.bytes += segment.bytes().len();
+        let (segment, bytes) = data.into_segment();
+        self.released.bytes += bytes;
         self.released.segments.push(segment);
     }
 
-    /// The batch in front is settled.
-    fn finish(&mut self, error: Option<Error>) {
-        if let Some(batch) = self.batches.pop_front() {
-            self.finished.push(batch.finish(error));
+    /// A fence was answered.
+    fn fenced(&mut self, ends: Option<u64>) {
+        if let Some(batch) = ends.and_then(|serial| open(&mut self.batches, serial)) {
+            batch.fenced = true;
+        }
+        self.finish_settled(None);
+    }
+
+    /// Batches that are over, in order.
+    fn finish_settled(&mut self, error: Option<&Error>) {
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.fenced && batch.is_settled()) {
+            self.finished.push(batch.finish(error.cloned()));
         }
     }
+}
+
+/// The batch of this serial, unless it is over.
+fn open(batches: &mut VecDeque<OpenBatch>, serial: u64) -> Option<&mut OpenBatch> {
+    let first = batches.front()?.serial;
+    let at = usize::try_from(serial.checked_sub(first)?).ok()?;
+    batches.get_mut(at)
 }

@@ -1,11 +1,12 @@
 //! A batch that is on its way, and what is known of it by now.
 
+use super::frame::{Data, Doubt};
+use super::gathered::Gathered;
 use crate::batch::Batch;
-use crate::config::{Replies, Transaction};
+use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
-
-use super::frame::{Data, Fence};
+use crate::resp::value::parse;
 
 /// What the machine needs of the options.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,11 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// Batches for one connection; 0: no limit.
     pub reconnect_every: u32,
+    pub resend: Resend,
+    /// What the server refuses for now is sent again.
+    pub waits: bool,
+    /// A transaction is written once the one before it is answered: none may be done without those before it.
+    pub one_at_a_time: bool,
     pub max_failures: usize,
     pub listening: Listening,
 }
@@ -32,50 +38,102 @@ pub struct Finished {
     pub outcome: Outcome,
     /// With `collect`: one reply in RESP for each command.
     pub replies: Vec<u8>,
+    /// Its transaction was done.
+    pub executed: bool,
     /// Why it was given up.
     pub error: Option<Error>,
 }
 
 #[derive(Debug)]
 pub(super) struct OpenBatch {
+    pub(super) serial: u64,
+    /// The place of its first command among those of its `exec()`.
+    pub(super) first_index: u64,
     pub(super) outcome: Outcome,
-    pub(super) replies: Vec<u8>,
-    /// Ends it.
-    pub(super) fence: Fence,
+    pub(super) replies: Gathered,
+    /// The reply to the fence that ends it.
+    pub(super) fence: Vec<u8>,
+    /// That has come, or is not needed any more.
+    pub(super) fenced: bool,
     /// Commands of a transaction that a lost connection undid, and that were not written again yet.
     pub(super) undone: u64,
+    /// Its transaction may have been done over a connection that was lost.
+    pub(super) in_doubt: bool,
+    pub(super) executed: bool,
+    /// Of a transaction that is written again without them: commands that the server did not even queue.
+    expelled: Outcome,
+    /// With `collect`, the replies to those, by place.
+    expelled_replies: Vec<(u64, Vec<u8>)>,
     settings: Settings,
 }
 
 impl OpenBatch {
-    pub(super) fn new(batch: &Batch, fence: Fence, settings: Settings) -> Self {
+    pub(super) fn new(serial: u64, first_index: u64, batch: &Batch, fence: Vec<u8>, settings: Settings) -> Self {
         let outcome = Outcome {
             commands: batch.commands,
             bytes: batch.bytes as u64,
             ..Outcome::default()
         };
         Self {
+            serial,
+            first_index,
+            expelled: outcome.clone(),
             outcome,
-            replies: Vec::new(),
+            replies: Gathered::default(),
             fence,
+            fenced: false,
             undone: 0,
+            in_doubt: false,
+            executed: false,
+            expelled_replies: Vec::new(),
             settings,
         }
+    }
+
+    /// What became of its commands is known.
+    pub(super) fn is_settled(&self) -> bool {
+        let Outcome {
+            commands,
+            succeeded,
+            failed,
+            unknown,
+            ..
+        } = self.outcome;
+        commands == succeeded + failed + unknown
+    }
+
+    pub(super) fn collects(&self) -> bool {
+        self.settings.replies == Replies::Collect
     }
 
     pub(super) fn overhear(&mut self, listening: Listening) {
         self.settings.listening = listening;
     }
 
-    /// Reply bytes as they came.
-    pub(super) fn collect(&mut self, bytes: &[u8]) {
-        if self.settings.replies == Replies::Collect {
-            self.replies.extend_from_slice(bytes);
+    /// Reply bytes as they came, of the next command of `data`.
+    pub(super) fn collect(&mut self, hole: Option<u32>, bytes: &[u8]) {
+        if self.collects() {
+            self.replies.append(hole, bytes);
         }
     }
 
-    /// The next command of `data` was refused. Returns the failure for those who listen.
+    /// How many bytes are kept where the next ones would go.
+    pub(super) fn kept(&mut self, hole: Option<u32>) -> usize {
+        self.replies.sink(hole).len()
+    }
+
+    /// Drops what was kept there from `length` on.
+    pub(super) fn drop_from(&mut self, hole: Option<u32>, length: usize) {
+        self.replies.cut(hole, length);
+    }
+
+    /// The next command of `data` was refused, for good. Returns the failure for those who listen.
     pub(super) fn refused(&mut self, data: &mut Data, code: &str, message: &str) -> Option<Failure> {
+        if data.doubt == Doubt::Shared {
+            // It may have been done the first time.
+            self.outcome.unknown += 1;
+            return None;
+        }
         self.outcome.count_failures(code, 1);
         let kept = self.outcome.failures.len() < self.settings.max_failures;
         let heard = self.settings.listening == Listening::Yes;
@@ -101,32 +159,65 @@ impl OpenBatch {
         let mut heard = Vec::new();
         while data.unanswered() > 0 {
             let detailed = self.outcome.failures.len() < self.settings.max_failures;
-            if !detailed && self.settings.listening == Listening::No {
+            let listens = self.settings.listening == Listening::Yes;
+            if !detailed && !listens && !self.collects() && data.doubt != Doubt::Shared {
                 let rest = data.unanswered();
                 self.outcome.count_failures(code, u64::from(rest));
-                self.stand_in(u64::from(rest), code, message);
                 data.answered += rest;
                 break;
             }
             heard.extend(self.refused(data, code, message));
-            self.stand_in(1, code, message);
+            self.collect(data.next_hole(), &error_reply(code, message));
             data.answered += 1;
         }
         heard
     }
 
-    /// `count` commands were written, and nobody knows what became of them.
-    pub(super) fn unknown(&mut self, count: u64, cause: &Error) {
+    /// `count` commands of `data` were written, and nobody knows what became of them.
+    pub(super) fn unknown(&mut self, data: &mut Data, count: u32, cause: &Error) {
+        self.outcome.unknown += u64::from(count);
+        if self.collects() {
+            let reply = unknown_reply(cause);
+            for _ in 0..count {
+                self.collect(data.next_hole(), &reply);
+                data.answered += 1;
+            }
+        } else {
+            data.answered += count;
+        }
+    }
+
+    /// In a transaction whose replies were lost: so are its last `count` commands.
+    pub(super) fn rest_unknown(&mut self, count: u64, cause: &Error) {
         self.outcome.unknown += count;
-        self.stand_in(count, cause.code(), &unknown_text(cause));
+        self.stand_in(count, &unknown_reply(cause));
     }
 
     /// In a transaction that was lost between EXEC and its reply: so are all commands that were not refused;
     /// `queued` of them were answered, if only by that.
     pub(super) fn queued_unknown(&mut self, queued: u64, cause: &Error) {
-        self.replace_queued(cause.code(), &unknown_text(cause));
-        self.outcome.unknown = self.outcome.commands - self.outcome.failed;
-        self.stand_in(self.outcome.commands - queued, cause.code(), &unknown_text(cause));
+        self.replace_queued(&unknown_reply(cause));
+        let left = self.outcome.commands - self.outcome.failed;
+        self.outcome.unknown = left;
+        let missing = self.outcome.commands - self.expelled.failed - queued;
+        self.stand_in(missing, &unknown_reply(cause));
+    }
+
+    /// Its transaction was done, as the server shows; only the replies were lost.
+    pub(super) fn proven(&mut self, cause: &Error) {
+        self.start_over();
+        self.in_doubt = false;
+        self.executed = true;
+        self.undone = 0;
+        self.outcome.succeeded = self.outcome.commands - self.outcome.failed;
+        let reply = error_reply(cause.code(), &format!("executed, but the reply was lost: {cause}"));
+        self.stand_in(self.outcome.succeeded, &reply);
+    }
+
+    fn stand_in(&mut self, count: u64, reply: &[u8]) {
+        for _ in 0..count {
+            self.collect(None, reply);
+        }
     }
 
     /// In a transaction: commands that were queued, and refused for one reason when it came to EXEC. `culprits` are
@@ -149,16 +240,16 @@ impl OpenBatch {
     }
 
     /// In a transaction: a reply of its own for each command that was merely queued.
-    pub(super) fn replace_queued(&mut self, code: &str, message: &str) {
-        if self.settings.replies != Replies::Collect {
+    pub(super) fn replace_queued(&mut self, instead: &[u8]) {
+        if !self.collects() {
             return;
         }
-        let instead = error_reply(code, message);
-        let mut replies = Vec::with_capacity(self.replies.len());
-        for line in self.replies.split_inclusive(|byte| *byte == b'\n') {
-            replies.extend_from_slice(if line == b"+QUEUED\r\n" { &instead } else { line });
+        let queued = self.replies.sink(None);
+        let mut replies = Vec::with_capacity(queued.len());
+        for line in queued.split_inclusive(|byte| *byte == b'\n') {
+            replies.extend_from_slice(if line == b"+QUEUED\r\n" { instead } else { line });
         }
-        self.replies = replies;
+        *queued = replies;
     }
 
     /// Nothing that was said of this batch counts.
@@ -171,20 +262,33 @@ impl OpenBatch {
             ..Outcome::default()
         };
         self.replies.clear();
-        self.stand_in(self.outcome.unknown, cause.code(), &unknown_text(cause));
+        self.expelled_replies.clear();
+        self.stand_in(self.outcome.unknown, &unknown_reply(cause));
     }
 
     /// As if it had never been sent.
     pub(super) fn start_over(&mut self) {
-        self.outcome = Outcome {
-            commands: self.outcome.commands,
-            bytes: self.outcome.bytes,
-            ..Outcome::default()
-        };
+        self.outcome = self.expelled.clone();
         self.replies.clear();
     }
 
-    pub(super) fn finish(self, error: Option<Error>) -> Finished {
+    /// What was refused by now leaves the transaction, and is not written again. `culprits` are the places of those
+    /// commands among those of the batch.
+    pub(super) fn expel(&mut self, culprits: impl Iterator<Item = u64>) {
+        if self.collects() {
+            let replies = self.replies.sink(None);
+            let refusals = replies
+                .split_inclusive(|byte| *byte == b'\n')
+                .filter(|line| line[0] == b'-');
+            self.expelled_replies.extend(culprits.zip(refusals.map(<[u8]>::to_vec)));
+            self.expelled_replies.sort();
+        }
+        self.expelled = self.outcome.clone();
+    }
+
+    pub(super) fn finish(mut self, error: Option<Error>) -> Finished {
+        // What was refused for good after it had waited comes late.
+        self.outcome.failures.sort_by_key(|failure| failure.index);
         let Outcome {
             commands,
             succeeded,
@@ -195,24 +299,36 @@ impl OpenBatch {
         debug_assert_eq!(commands, succeeded + failed + unknown, "every command is accounted for");
         Finished {
             outcome: self.outcome,
-            replies: self.replies,
+            replies: insert(self.replies.into_bytes(), self.expelled_replies),
+            executed: self.executed,
             error,
-        }
-    }
-
-    /// With `collect`: an error in place of replies that did not come.
-    fn stand_in(&mut self, count: u64, code: &str, message: &str) {
-        if self.settings.replies == Replies::Collect {
-            let reply = error_reply(code, message);
-            for _ in 0..count {
-                self.replies.extend_from_slice(&reply);
-            }
         }
     }
 }
 
-fn unknown_text(cause: &Error) -> String {
-    format!("unknown whether executed: {cause}")
+/// Puts more replies in between, each at its place, in order.
+fn insert(replies: Vec<u8>, more: Vec<(u64, Vec<u8>)>) -> Vec<u8> {
+    if more.is_empty() {
+        return replies;
+    }
+    let mut more = more.into_iter().peekable();
+    let (mut whole, mut at) = (Vec::new(), 0);
+    for place in 0.. {
+        if let Some((_, reply)) = more.next_if(|(index, _)| *index == place) {
+            whole.extend(reply);
+        } else if let Some((_, length)) = parse(&replies[at..]) {
+            whole.extend_from_slice(&replies[at..at + length]);
+            at += length;
+        } else {
+            break;
+        }
+    }
+    whole
+}
+
+/// With `collect`: in place of a reply that did not come.
+fn unknown_reply(cause: &Error) -> Vec<u8> {
+    error_reply(cause.code(), &format!("unknown whether executed: {cause}"))
 }
 
 /// An error reply in RESP.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Exchange, Finished, Listening, Settings};
 use crate::batch::{Batch, Pool};
-use crate::config::{Replies, Transaction};
+use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
 use crate::resp::request::Request;
 use crate::resp::value::{Value, parse};
@@ -20,6 +20,9 @@ pub(crate) fn settings(replies: Replies, transaction: Transaction) -> Settings {
         transaction,
         max_in_flight: 1 << 20,
         reconnect_every: 0,
+        resend: Resend::None,
+        waits: false,
+        one_at_a_time: false,
         max_failures: 100,
         listening: Listening::No,
     }

@@ -1,9 +1,9 @@
 //! What each reply means to the frame in front.
 
-use super::frame::{Data, Frame, Lookout};
-use super::open_batch::OpenBatch;
-use super::{Broken, Exchange};
-use crate::outcome::Failure;
+use super::fence::Lookout;
+use super::frame::{Data, Frame};
+use super::open_batch::{OpenBatch, error_reply};
+use super::{Broken, Exchange, open};
 use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
 
 /// Reads the replies of one connection.
@@ -15,6 +15,8 @@ pub(super) struct Reader {
     /// Where in the collected bytes the reply begins that is half read; `NO_ITEM` where there is none.
     item: usize,
     lookout: Lookout,
+    /// The reply to a question, as far as it has come.
+    gathered: Vec<u8>,
 }
 
 const NO_ITEM: usize = usize::MAX;
@@ -22,8 +24,9 @@ const NO_ITEM: usize = usize::MAX;
 /// Replies to commands that were read in one go.
 pub(super) struct Answers {
     pub(super) consumed: usize,
-    pub(super) count: u32,
-    pub(super) overheard: Option<Failure>,
+    pub(super) succeeded: u32,
+    /// Code and text of the reply to the command behind those.
+    pub(super) refusal: Option<(String, String)>,
 }
 
 /// What came in place of a reply that is known beforehand.
@@ -57,18 +60,51 @@ impl Exchange {
     /// Replies to commands of a batch.
     pub(super) fn data_replies(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let allowed = self.answerable(input)?;
-        let (Some(Frame::Data(data)), Some(batch)) = (self.frames.front_mut(), self.batches.front_mut()) else {
+        let Some(Frame::Data(data)) = self.frames.front_mut() else {
+            return Ok(0);
+        };
+        let Some(batch) = open(&mut self.batches, data.batch) else {
             return Ok(0);
         };
         let answers = self.reader.answers(input, allowed, data, batch)?;
-        self.overheard.extend(answers.overheard);
-        self.replies += u64::from(answers.count);
-        self.answered += u64::from(answers.count);
+        if answers.succeeded > 0 {
+            // Newer values stay: what was refused before them is not sent again.
+            if !self.held.is_empty() {
+                let overtaken = self.held.overtaken_by(data, answers.succeeded);
+                self.fail_held(overtaken);
+            }
+            self.replies += u64::from(answers.succeeded);
+            self.answered += u64::from(answers.succeeded);
+            self.patient = self.settings.waits;
+        }
+        if let Some((code, message)) = answers.refusal {
+            self.replies += 1;
+            self.refused(&code, &message);
+        }
         self.pop_if_answered();
         Ok(answers.consumed)
     }
 
-    /// The end of a batch.
+    /// The next command was refused: for good, or for now.
+    fn refused(&mut self, code: &str, message: &str) {
+        let Some(Frame::Data(data)) = self.frames.front_mut() else {
+            return;
+        };
+        let Some(batch) = open(&mut self.batches, data.batch) else {
+            return;
+        };
+        if self.patient && is_passing(code) {
+            self.held.hold(data, batch, code, message);
+        } else {
+            batch.collect(data.next_hole(), &error_reply(code, message));
+            self.overheard.extend(batch.refused(data, code, message));
+            // A refusal that waiting would not have changed is an answer like any other.
+            self.answered += u64::from(!is_passing(code));
+        }
+        data.answered += 1;
+    }
+
+    /// The end of a batch, or of what was sent again.
     pub(super) fn fence_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
         self.not_too_early(input)?;
         let Some(Frame::Fence(fence)) = self.frames.front() else {
@@ -77,12 +113,13 @@ impl Exchange {
         match self.reader.expect(input, fence.reply())? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
+                let ends = fence.ends;
                 self.pop_answered();
                 self.replies += 1;
-                self.finish(None);
+                self.fenced(ends);
                 Ok(consumed)
             }
-            Expected::Refused(_) if self.reader.is_passing() => Err(Broken::Unavailable(format!(
+            Expected::Refused(_) if is_passing(&self.reader.refusal()?.0) => Err(Broken::Unavailable(format!(
                 "the server is not available: {}",
                 self.reader.error_text()
             ))),
@@ -91,6 +128,34 @@ impl Exchange {
                 self.reader.error_text()
             ))),
         }
+    }
+
+    /// The reply to a question of our own.
+    pub(super) fn question_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        /// Nothing that is asked for is longer.
+        const LONGEST: usize = 1 << 20;
+
+        self.not_too_early(input)?;
+        let (consumed, done) = self.reader.scan(input)?;
+        let reply = &mut self.reader.gathered;
+        reply.extend_from_slice(&input[..consumed]);
+        if reply.len() > LONGEST {
+            return Err(Broken::Violation(format!(
+                "a reply of more than {LONGEST} bytes to a question"
+            )));
+        }
+        match done {
+            None => {}
+            Some(Kind::Push | Kind::Attribute) => reply.clear(),
+            Some(_) => {
+                let reply = std::mem::take(reply);
+                self.replies += 1;
+                if let Some(Frame::Question(question)) = self.pop_answered() {
+                    self.told.push((question.ticket, reply));
+                }
+            }
+        }
+        Ok(consumed)
     }
 
     /// How many commands of the data in front may be answered now: those that were written.
@@ -134,6 +199,22 @@ impl Exchange {
     }
 }
 
+/// Whether a refusal may pass by itself: the server is busy, full, or not in the right role for now.
+pub(super) fn is_passing(code: &str) -> bool {
+    const PASSING: [&str; 9] = [
+        "BUSY",
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+    ];
+    PASSING.contains(&code)
+}
+
 impl Reader {
     pub(super) fn new() -> Self {
         Self {
@@ -141,6 +222,7 @@ impl Reader {
             matched: 0,
             item: NO_ITEM,
             lookout: Lookout::default(),
+            gathered: Vec::new(),
         }
     }
 
@@ -150,8 +232,10 @@ impl Reader {
     }
 
     /// Drops the beginning of a reply that will never be whole.
-    pub(super) fn drop_half(&self, replies: &mut Vec<u8>) {
-        replies.truncate(self.item);
+    pub(super) fn drop_half(&self, data: &Data, batch: &mut OpenBatch) {
+        if self.item != NO_ITEM {
+            batch.drop_from(data.next_hole(), self.item);
+        }
     }
 
     /// Of the next reply, an array, only the header is read; its elements then are replies of their own.
@@ -160,6 +244,7 @@ impl Reader {
     }
 
     /// Counts replies to the commands of `data`, at most `allowed`: plain ones at once, then at most one other item.
+    /// A refusal is left to be counted.
     pub(super) fn answers(
         &mut self,
         input: &[u8],
@@ -169,23 +254,27 @@ impl Reader {
     ) -> Result<Answers, Broken> {
         let mut answers = Answers {
             consumed: 0,
-            count: 0,
-            overheard: None,
+            succeeded: 0,
+            refusal: None,
         };
         if self.scanner.at_boundary() {
-            let (consumed, count) = self.scanner.count_plain(input, u64::from(allowed));
-            batch.collect(&input[..consumed]);
+            // Each hole takes one.
+            let hole = data.next_hole();
+            let most = if hole.is_some() { allowed.min(1) } else { allowed };
+            let (consumed, count) = self.scanner.count_plain(input, u64::from(most));
+            batch.collect(hole, &input[..consumed]);
             batch.outcome.succeeded += count;
             answers.consumed = consumed;
-            answers.count = u32::try_from(count).unwrap_or(allowed);
-            data.answered += answers.count;
+            answers.succeeded = u32::try_from(count).unwrap_or(most);
+            data.answered += answers.succeeded;
             // Where none is allowed yet, something comes that is no reply.
-            if consumed == input.len() || (count > 0 && answers.count == allowed) {
+            if consumed == input.len() || (count > 0 && answers.succeeded == most) {
                 return Ok(answers);
             }
-            self.item = batch.replies.len();
+            self.item = batch.kept(data.next_hole());
             self.lookout.begin();
         }
+        let hole = data.next_hole();
         let rest = &input[answers.consumed..];
         let (consumed, done) = self.scan(rest)?;
         if self.lookout.sees(&rest[..consumed], &batch.fence) {
@@ -193,7 +282,7 @@ impl Reader {
                 "the fence was answered before all commands were".to_owned(),
             ));
         }
-        batch.collect(&rest[..consumed]);
+        batch.collect(hole, &rest[..consumed]);
         answers.consumed += consumed;
         let item = if done.is_some() {
             std::mem::replace(&mut self.item, NO_ITEM)
@@ -201,19 +290,19 @@ impl Reader {
             self.item
         };
         match done {
-            None => return Ok(answers),
-            Some(Kind::Push | Kind::Attribute) => {
-                batch.replies.truncate(item);
-                return Ok(answers);
-            }
+            None => {}
+            Some(Kind::Push | Kind::Attribute) => batch.drop_from(hole, item),
             Some(Kind::Error) => {
-                let (code, message) = self.refusal()?;
-                answers.overheard = batch.refused(data, &code, &message);
+                // What stands for it depends on what is made of it.
+                batch.drop_from(hole, item);
+                answers.refusal = Some(self.refusal()?);
             }
-            Some(Kind::Value | Kind::Null | Kind::Header(_)) => batch.outcome.succeeded += 1,
+            Some(Kind::Value | Kind::Null | Kind::Header(_)) => {
+                batch.outcome.succeeded += 1;
+                data.answered += 1;
+                answers.succeeded += 1;
+            }
         }
-        data.answered += 1;
-        answers.count += 1;
         Ok(answers)
     }
 
@@ -262,13 +351,6 @@ impl Reader {
         }
         let code = message.split(' ').next().unwrap_or_default().chars().take(64).collect();
         Ok((code, message))
-    }
-
-    /// Whether the error that was read refuses every command, for a while.
-    fn is_passing(&self) -> bool {
-        const PASSING: [&str; 4] = ["BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
-        let text = self.error_text();
-        text.split(' ').next().is_some_and(|code| PASSING.contains(&code))
     }
 
     pub(super) fn error_text(&self) -> String {

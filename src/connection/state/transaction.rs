@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::frame::{Data, Frame};
-use super::open_batch::{OpenBatch, error_reply};
-use super::replies::Expected;
-use super::{Broken, Exchange};
+use super::frame::{Data, Doubt, Frame, Mark};
+use super::held;
+use super::open_batch::error_reply;
+use super::replies::{Expected, is_passing};
+use super::{Broken, Exchange, open};
 use crate::config::Transaction;
 use crate::error::Error;
 use crate::resp::reply::{Kind, excerpt};
@@ -15,15 +16,39 @@ const QUEUED: &[u8] = b"+QUEUED\r\n";
 /// Commands that the server has queued, kept until EXEC tells what became of them.
 #[derive(Debug, Default)]
 pub(super) struct Queued {
-    data: VecDeque<Data>,
-    commands: u64,
-    /// Places of those that the server did not even queue; EXEC then does nothing.
-    culprits: Vec<u64>,
-    reply: ExecReply,
+    pub(super) data: VecDeque<Data>,
+    pub(super) mark: Option<Mark>,
+    /// Answered when they were queued, without the mark.
+    pub(super) commands: u64,
+    /// Those that the server did not even queue; EXEC then does nothing.
+    culprits: Vec<Culprit>,
+    pub(super) reply: ExecReply,
+}
+
+#[derive(Debug)]
+struct Culprit {
+    /// Its place among the commands of its `exec()`.
+    index: u64,
+    /// Its place among those of its batch.
+    place: u64,
+    /// Waiting may help.
+    passing: bool,
+}
+
+impl Queued {
+    /// Of what will be answered next.
+    pub(super) fn front(&self) -> Option<&Data> {
+        self.data.front()
+    }
+
+    /// A command was refused: EXEC will do nothing.
+    pub(super) fn is_refused(&self) -> bool {
+        !self.culprits.is_empty()
+    }
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-enum ExecReply {
+pub(super) enum ExecReply {
     #[default]
     Awaited,
     /// The reader was told to take the array's header alone.
@@ -35,7 +60,10 @@ enum ExecReply {
 impl Exchange {
     /// The first MULTI of a connection is out, and the server has not said whether it takes any.
     pub(super) fn awaits_first_multi(&self) -> bool {
-        !self.multi_accepted && self.sent > 0 && matches!(self.frames.get(self.sent - 1), Some(Frame::Multi))
+        !self.multi_accepted
+            && !self.is_silent()
+            && self.sent > 0
+            && matches!(self.frames.get(self.sent - 1), Some(Frame::Multi(_)))
     }
 
     pub(super) fn multi_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
@@ -43,10 +71,10 @@ impl Exchange {
         match self.reader.expect(input, b"+OK\r\n")? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
-                self.pop_answered();
                 self.replies += 1;
                 self.multi_accepted = true;
-                if let Some(batch) = self.batches.front_mut() {
+                let serial = self.pop_answered().and_then(|frame| frame.batch());
+                if let Some(batch) = serial.and_then(|serial| open(&mut self.batches, serial)) {
                     self.resent += std::mem::take(&mut batch.undone);
                 }
                 Ok(consumed)
@@ -57,15 +85,21 @@ impl Exchange {
                     // The commands behind it are out already, and run one by one.
                     return Err(Broken::Violation(format!("MULTI was refused: {message}")));
                 }
-                self.pop_answered();
+                if is_passing(&code) && self.patient {
+                    return Err(Broken::Unavailable(format!("the server is not available: {message}")));
+                }
+                let serial = self.pop_answered().and_then(|frame| frame.batch());
                 self.replies += 1;
-                self.refuse_unsent_batch(&code, &message);
+                self.refuse_unsent_batch(serial.unwrap_or_default(), &code, &message);
                 Ok(consumed)
             }
         }
     }
 
     pub(super) fn queued_replies(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        if matches!(self.frames.front(), Some(Frame::Mark(_))) {
+            return self.mark_reply(input);
+        }
         let allowed = self.answerable(input)?;
         if self.reader.at_boundary() {
             // The common case: many of them at once.
@@ -86,13 +120,42 @@ impl Exchange {
             }
             Expected::Refused(consumed) => {
                 let (code, message) = self.reader.refusal()?;
-                if let (Some(Frame::Data(data)), Some(batch)) = (self.frames.front_mut(), self.batches.front_mut()) {
-                    self.transaction.culprits.push(data.next_index());
+                if let Some(Frame::Data(data)) = self.frames.front_mut()
+                    && let Some(batch) = open(&mut self.batches, data.batch)
+                {
+                    self.transaction.culprits.push(Culprit {
+                        index: data.next_index(),
+                        place: data.next_index() - batch.first_index,
+                        passing: is_passing(&code),
+                    });
                     self.overheard.extend(batch.refused(data, &code, &message));
-                    batch.collect(&error_reply(&code, &message));
+                    batch.collect(None, &error_reply(&code, &message));
                 }
                 self.move_on();
                 Ok(consumed)
+            }
+        }
+    }
+
+    /// The last command of a transaction, which is ours.
+    fn mark_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        self.not_too_early(input)?;
+        match self.reader.expect(input, QUEUED)? {
+            Expected::NotYet(consumed) => Ok(consumed),
+            Expected::Came(consumed) => {
+                self.replies += 1;
+                if let Some(Frame::Mark(mark)) = self.pop_answered() {
+                    self.transaction.mark = Some(mark);
+                }
+                Ok(consumed)
+            }
+            Expected::Refused(_) => {
+                let (code, message) = self.reader.refusal()?;
+                Err(if is_passing(&code) && self.patient {
+                    Broken::Unavailable(format!("the server is not available: {message}"))
+                } else {
+                    Broken::Violation(format!("the checkpoint was refused: {message}"))
+                })
             }
         }
     }
@@ -110,81 +173,45 @@ impl Exchange {
         }
     }
 
-    /// Of one batch, `written` frames were written when the connection was lost, and `partly` bytes of the next.
-    /// Without a whole EXEC nothing was done, and it all stays to be written again; with it, nobody knows.
-    pub(super) fn settle_transaction(
-        &mut self,
-        batch: &mut OpenBatch,
-        frames: Vec<Frame>,
-        written: usize,
-        partly: usize,
-        cause: &Error,
-    ) -> Vec<Frame> {
-        let Some(exec) = frames.iter().position(|frame| matches!(frame, Frame::Exec)) else {
-            // EXEC was answered: only the fence is left.
-            return Vec::new();
-        };
-        let transaction = std::mem::take(&mut self.transaction);
-        if written <= exec {
-            batch.start_over();
-            batch.undone += transaction.commands;
-            let mut left = vec![Frame::Multi];
-            for (at, frame) in frames.into_iter().enumerate() {
-                match frame {
-                    Frame::Multi => {}
-                    Frame::Data(mut data) => {
-                        if at < written {
-                            batch.undone += u64::from(data.unanswered());
-                        } else if at == written {
-                            batch.undone += u64::from(data.commands_within(partly) - data.answered);
-                        }
-                        data.restart();
-                        left.push(Frame::Data(data));
-                    }
-                    frame => left.push(frame),
-                }
-            }
-            left.splice(1..1, transaction.data.into_iter().map(Frame::Data));
-            return left;
-        }
-        match transaction.reply {
-            ExecReply::Elements => {
-                let answered = batch.outcome.succeeded + batch.outcome.failed;
-                batch.unknown(batch.outcome.commands - answered, cause);
-            }
-            ExecReply::Awaited | ExecReply::Opened => batch.queued_unknown(transaction.commands, cause),
-        }
-        for data in transaction.data {
-            self.release(data);
-        }
-        for frame in frames {
-            if let Frame::Data(data) = frame {
-                self.release(data);
-            }
-        }
-        Vec::new()
-    }
-
     /// Nothing that was said of the batch in front counts: what was answered is unknown.
     pub(super) fn take_back_front(&mut self, cause: &Error) {
         let transaction = std::mem::take(&mut self.transaction);
-        let Some(batch) = self.batches.front_mut() else {
+        let front = self.frames.iter().find_map(Frame::batch);
+        let Some(serial) = front.or(self.batches.front().map(|batch| batch.serial)) else {
             return;
         };
+        // What was sent again belongs to several.
+        for refused in self.held.take_all() {
+            let mut data = refused.data;
+            if let Some(batch) = open(&mut self.batches, data.batch) {
+                batch.unknown(&mut data, 1, cause);
+            }
+            self.release(data);
+        }
+        for held in self.held.take_transactions() {
+            self.take_back_data(held.batch, held.data, cause);
+        }
         let queueing = self.settings.transaction == Transaction::EachBatch
             && !matches!(transaction.reply, ExecReply::Elements)
             && !matches!(self.frames.front(), Some(Frame::Fence(_)));
-        if queueing {
-            batch.start_over();
-            if let Some(Frame::Data(data)) = self.frames.front_mut() {
-                data.answered = 0;
+        for batch in self.batches.iter_mut().take_while(|batch| batch.serial <= serial) {
+            if queueing && batch.serial == serial {
+                batch.start_over();
+            } else {
+                batch.take_back(cause);
             }
-        } else {
-            batch.take_back(cause);
         }
-        for data in transaction.data {
-            if let Some(batch) = self.batches.front_mut() {
-                batch.unknown(u64::from(data.unanswered()), cause);
+        if queueing && let Some(Frame::Data(data)) = self.frames.front_mut() {
+            data.answered = 0;
+        }
+        self.take_back_data(serial, transaction.data, cause);
+    }
+
+    fn take_back_data(&mut self, serial: u64, data: VecDeque<Data>, cause: &Error) {
+        for mut data in data {
+            if let Some(batch) = open(&mut self.batches, serial) {
+                let rest = data.unanswered();
+                batch.unknown(&mut data, rest, cause);
             }
             self.release(data);
         }
@@ -192,8 +219,10 @@ impl Exchange {
 
     /// The next command is queued.
     fn queued(&mut self) {
-        if let Some(batch) = self.batches.front_mut() {
-            batch.collect(QUEUED);
+        if let Some(Frame::Data(data)) = self.frames.front()
+            && let Some(batch) = open(&mut self.batches, data.batch)
+        {
+            batch.collect(None, QUEUED);
         }
         self.move_on();
     }
@@ -216,24 +245,31 @@ impl Exchange {
 
     fn exec_header(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let (consumed, done) = self.reader.scan(input)?;
+        let expected = self.transaction.commands + u64::from(self.transaction.mark.is_some());
         match done {
             None => {}
             Some(Kind::Push | Kind::Attribute) => self.transaction.reply = ExecReply::Awaited,
-            Some(Kind::Header(count)) if count == self.transaction.commands && self.transaction.culprits.is_empty() => {
-                if let Some(batch) = self.batches.front_mut() {
+            Some(Kind::Header(count)) if count == expected && self.transaction.culprits.is_empty() => {
+                let serial = self.frames.front().and_then(Frame::batch);
+                if let Some(batch) = serial.and_then(|serial| open(&mut self.batches, serial)) {
                     batch.replies.clear();
                 }
                 self.transaction.reply = ExecReply::Elements;
                 self.replies += 1;
+                self.patient = self.settings.waits;
+                if !self.held.is_empty() {
+                    let mut done = std::mem::take(&mut self.transaction.data);
+                    self.overtake_transactions(&mut done);
+                    self.transaction.data = done;
+                }
             }
             Some(Kind::Error) => {
                 let (code, message) = self.reader.refusal()?;
                 self.exec_refused(&code, &message);
             }
             Some(_) => {
-                let queued = self.transaction.commands;
                 return Err(Broken::Violation(format!(
-                    "EXEC of {queued} commands was answered by {}",
+                    "EXEC of {expected} commands was answered by {}",
                     excerpt(input)
                 )));
             }
@@ -242,62 +278,160 @@ impl Exchange {
     }
 
     fn exec_elements(&mut self, input: &[u8]) -> Result<usize, Broken> {
-        let (Some(data), Some(batch)) = (self.transaction.data.front_mut(), self.batches.front_mut()) else {
+        let Some(data) = self.transaction.data.front_mut() else {
+            return self.marked(input);
+        };
+        let Some(batch) = open(&mut self.batches, data.batch) else {
             return Ok(0);
         };
         let answers = self.reader.answers(input, data.unanswered(), data, batch)?;
-        self.overheard.extend(answers.overheard);
-        self.replies += u64::from(answers.count);
-        self.answered += u64::from(answers.count);
+        let mut count = u64::from(answers.succeeded);
+        if let Some((code, message)) = answers.refusal {
+            batch.collect(None, &error_reply(&code, &message));
+            self.overheard.extend(batch.refused(data, &code, &message));
+            data.answered += 1;
+            count += 1;
+        }
+        self.replies += count;
+        self.answered += count;
         if data.unanswered() == 0
             && let Some(data) = self.transaction.data.pop_front()
         {
             self.release(data);
-            if self.transaction.data.is_empty() {
-                self.transaction = Queued::default();
-                self.pop_answered();
+            if self.transaction.data.is_empty() && self.transaction.mark.is_none() {
+                self.executed();
             }
         }
         Ok(answers.consumed)
     }
 
+    /// The reply of EXEC to the mark.
+    fn marked(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        let (consumed, done) = self.reader.scan(input)?;
+        match done {
+            None | Some(Kind::Push | Kind::Attribute) => {}
+            Some(Kind::Error) => {
+                return Err(Broken::Violation(format!(
+                    "the checkpoint was refused: {}",
+                    self.reader.refusal()?.1
+                )));
+            }
+            Some(_) => {
+                self.replies += 1;
+                self.executed();
+            }
+        }
+        Ok(consumed)
+    }
+
+    fn executed(&mut self) {
+        self.transaction = Queued::default();
+        let serial = self.pop_answered().and_then(|frame| frame.batch());
+        if let Some(batch) = serial.and_then(|serial| open(&mut self.batches, serial)) {
+            batch.in_doubt = false;
+            batch.executed = true;
+        }
+        self.finish_settled(None);
+    }
+
     /// EXEC did nothing.
     fn exec_refused(&mut self, code: &str, message: &str) {
         let transaction = std::mem::take(&mut self.transaction);
+        let serial = self.pop_answered().and_then(|frame| frame.batch()).unwrap_or_default();
         self.replies += 1;
+        let Some(batch) = open(&mut self.batches, serial) else {
+            return;
+        };
+        let held = held::Transaction {
+            batch: serial,
+            data: transaction.data,
+            mark: transaction.mark,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        let passing =
+            transaction.culprits.iter().any(|culprit| culprit.passing) || is_passing(reason_of(code, message));
+        if passing && self.patient {
+            batch.start_over();
+            self.held.hold_transaction(held);
+            return;
+        }
         self.answered += transaction.commands;
-        for mut data in transaction.data {
-            if let Some(batch) = self.batches.front_mut() {
+        if held.mark.is_some() && !passing && !transaction.culprits.is_empty() {
+            // The others are not lost with them.
+            batch.expel(transaction.culprits.iter().map(|culprit| culprit.place));
+            batch.start_over();
+            let (data, expelled) = without(held.data, &transaction.culprits);
+            self.released.bytes += expelled;
+            self.held.hold_transaction(held::Transaction { data, ..held });
+            self.redo = true;
+            return;
+        }
+        let culprits: Vec<u64> = transaction.culprits.iter().map(|culprit| culprit.index).collect();
+        for mut data in held.data {
+            if let Some(batch) = open(&mut self.batches, serial) {
+                if batch.in_doubt {
+                    data.doubt = Doubt::Shared;
+                }
                 self.overheard
-                    .extend(batch.refused_at_exec(&mut data, &transaction.culprits, code, message));
+                    .extend(batch.refused_at_exec(&mut data, &culprits, code, message));
             }
             self.release(data);
         }
-        if let Some(batch) = self.batches.front_mut() {
-            batch.replace_queued(code, message);
-            // The culprits were told first.
-            batch.outcome.failures.sort_by_key(|failure| failure.index);
+        if let Some(batch) = open(&mut self.batches, serial) {
+            batch.replace_queued(&error_reply(code, message));
         }
-        self.pop_answered();
+        self.finish_settled(None);
     }
 
     /// The server takes no MULTI, and nothing was written behind it.
-    fn refuse_unsent_batch(&mut self, code: &str, message: &str) {
-        while let Some(frame) = self.frames.pop_front() {
+    fn refuse_unsent_batch(&mut self, serial: u64, code: &str, message: &str) {
+        for frame in std::mem::take(&mut self.frames) {
             match frame {
-                Frame::Data(mut data) => {
+                Frame::Data(mut data) if data.batch == serial => {
                     self.answered += u64::from(data.unanswered());
-                    if let Some(batch) = self.batches.front_mut() {
+                    if let Some(batch) = open(&mut self.batches, serial) {
                         self.overheard.extend(batch.refused_rest(&mut data, code, message));
                     }
                     self.release(data);
                 }
-                Frame::Fence(_) => {
-                    self.finish(None);
-                    return;
-                }
-                Frame::Multi | Frame::Exec => {}
+                frame if frame.batch() == Some(serial) => {}
+                frame => self.frames.push_back(frame),
             }
         }
+        self.fenced(Some(serial));
     }
+}
+
+/// The code of the error for which a transaction is discarded, where it is told:
+/// `EXECABORT Transaction discarded because of: OOM command not allowed …`.
+fn reason_of<'a>(code: &'a str, message: &'a str) -> &'a str {
+    let reason = message.split_once("because of: ").map(|(_, reason)| reason);
+    reason.and_then(|reason| reason.split(' ').next()).unwrap_or(code)
+}
+
+/// The commands that are not culprits, and the bytes of those that are.
+fn without(all: VecDeque<Data>, culprits: &[Culprit]) -> (VecDeque<Data>, usize) {
+    let (mut left, mut expelled) = (VecDeque::new(), 0);
+    for mut data in all {
+        let (first, count) = (data.next_index(), data.commands());
+        let own: Vec<u32> = culprits
+            .iter()
+            .filter_map(|culprit| u32::try_from(culprit.index.checked_sub(first)?).ok())
+            .filter(|at| *at < count)
+            .collect();
+        if own.is_empty() {
+            left.push_back(data);
+            continue;
+        }
+        let mut from = 0;
+        for at in own.into_iter().chain([count]) {
+            if at > from {
+                left.push_back(data.piece(from..at));
+            }
+            from = at + 1;
+        }
+        expelled += data.into_segment().1;
+    }
+    (left, expelled)
 }

@@ -288,11 +288,10 @@ fn without_its_exec_a_transaction_is_written_again_whole() {
 }
 
 #[test]
-fn with_its_exec_written_nobody_knows_but_for_what_was_refused() {
+fn with_its_exec_written_nobody_knows_but_for_what_was_answered() {
     for (replies, expected) in [
         ("", (0, 0, 3)),
         ("+QUEUED\r\n+QUE", (0, 0, 3)),
-        ("+QUEUED\r\n-ERR no\r\n", (0, 1, 2)),
         ("+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n", (0, 0, 3)),
         (
             "+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n-WRONGTYPE x\r\n$10\r\n+QUEU",
@@ -320,6 +319,23 @@ fn with_its_exec_written_nobody_knows_but_for_what_was_refused() {
         assert_eq!(exchange.take_released().segments.len(), 1);
         assert!(exchange.is_idle());
     }
+}
+
+#[test]
+fn an_exec_that_can_do_nothing_leaves_nothing_in_doubt() {
+    let (mut exchange, _) = written(&["SET a 1", "UNKNOWN b 2", "SET c 3"]);
+    exchange.received(b"+QUEUED\r\n-ERR no\r\n").unwrap();
+    exchange.disconnected(&lost());
+    assert_eq!((exchange.progress(), exchange.take_finished().len()), ((0, 0, 0), 0));
+    // Written again, the server says so itself.
+    let (mut model, mut session) = (Model::default(), Session::default());
+    while !exchange.is_idle() {
+        let bytes = write(&mut exchange, usize::MAX);
+        exchange.received(&session.feed(&mut model, &bytes)).unwrap();
+    }
+    let finished = only_finished(&mut exchange);
+    assert_eq!((counts(&finished), exchange.resent()), ((0, 3, 0), 3));
+    assert_eq!(finished.outcome.errors["EXECABORT"], 2);
 }
 
 #[test]

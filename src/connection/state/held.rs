@@ -1,0 +1,243 @@
+//! What the server refused for now, and is sent again once it may take it: `OOM`, `READONLY`, `BUSY` …
+//!
+//! ```text
+//!   refused ──▶ held; nothing new is written ──▶ all in flight is answered: waiting ──▶ sent again, with a fence
+//!                │ a later command of its key succeeded
+//!                └──▶ failed: the newer value stays
+//! ```
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::fence::Fence;
+use super::frame::{Data, Doubt, Frame, Mark};
+use super::open_batch::OpenBatch;
+use super::{Exchange, open};
+use crate::command::{self, Effect, Keys};
+
+/// In the order in which they were refused.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Empty where one is overtaken.
+    commands: Vec<Option<Refused>>,
+    /// Which of them touch a key.
+    by_key: HashMap<Vec<u8>, Vec<usize>>,
+    /// They touch keys that nobody can tell.
+    anywhere: Vec<usize>,
+    left: usize,
+    transactions: Vec<Transaction>,
+}
+
+/// One command.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) data: Data,
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) batch: u64,
+    pub(super) data: VecDeque<Data>,
+    pub(super) mark: Option<Mark>,
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.left == 0 && self.transactions.is_empty()
+    }
+
+    /// The next command of `data` is to be sent again.
+    pub(super) fn hold(&mut self, data: &mut Data, batch: &mut OpenBatch, code: &str, message: &str) {
+        let hole = match data.next_hole() {
+            None if batch.collects() => Some(batch.replies.leave(1)),
+            hole => hole,
+        };
+        let mut piece = data.piece(data.answered..data.answered + 1);
+        piece.holes = hole;
+        if piece.doubt == Doubt::Alone {
+            // This refusal depends on the hour: it does not say that the first one was refused as well.
+            piece.doubt = Doubt::Shared;
+        }
+        let place = self.commands.len();
+        match command::keys(&piece.words(0)) {
+            Keys::All => self.anywhere.push(place),
+            Keys::These(keys) => {
+                for key in keys {
+                    self.by_key.entry(key.to_vec()).or_default().push(place);
+                }
+            }
+        }
+        self.left += 1;
+        self.commands.push(Some(Refused {
+            data: piece,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }));
+    }
+
+    pub(super) fn hold_transaction(&mut self, transaction: Transaction) {
+        self.transactions.push(transaction);
+    }
+
+    /// The last `count` commands of `data` that were answered succeeded: those that were refused before them on their
+    /// keys.
+    pub(super) fn overtaken_by(&mut self, data: &mut Data, count: u32) -> Vec<Refused> {
+        let mut overtaken = Vec::new();
+        for at in data.answered - count..data.answered {
+            let words = data.words(at);
+            if command::effect(&words) == Effect::Nothing {
+                continue;
+            }
+            match command::keys(&words) {
+                Keys::All => overtaken.extend(self.take_all()),
+                Keys::These(keys) => {
+                    for key in keys {
+                        overtaken.extend(self.take_key(key));
+                    }
+                }
+            }
+        }
+        overtaken
+    }
+
+    /// Those that share a key with commands of which nobody knows whether they were done.
+    pub(super) fn sharing(&mut self, keys: Option<&HashSet<Vec<u8>>>) -> Vec<Refused> {
+        match keys {
+            None => self.take_all(),
+            Some(keys) => keys.iter().flat_map(|key| self.take_key(key)).collect(),
+        }
+    }
+
+    fn take_key(&mut self, key: &[u8]) -> Vec<Refused> {
+        let mut places = self.by_key.remove(key).unwrap_or_default();
+        places.append(&mut self.anywhere);
+        let commands = &mut self.commands;
+        let taken: Vec<Refused> = places.into_iter().filter_map(|place| commands[place].take()).collect();
+        self.left -= taken.len();
+        if self.left == 0 {
+            self.take_all();
+        }
+        taken
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Refused> {
+        let commands = std::mem::take(self);
+        self.transactions = commands.transactions;
+        commands.commands.into_iter().flatten().collect()
+    }
+
+    pub(super) fn take_transactions(&mut self) -> Vec<Transaction> {
+        std::mem::take(&mut self.transactions)
+    }
+}
+
+impl Exchange {
+    /// The server refuses some commands for now: they wait to be sent again, and nothing is in flight.
+    pub fn is_waiting(&self) -> bool {
+        !self.held.is_empty() && self.sent == 0 && self.offset == 0
+    }
+
+    /// What was refused for now was so because the server is no place to write to: another may be, under its name.
+    pub fn is_in_wrong_place(&self) -> bool {
+        let codes = self.held.commands.iter().flatten().map(|refused| &refused.code);
+        let reasons = self.held.transactions.iter().map(|transaction| &transaction.message);
+        codes.chain(reasons).any(|reason| reason.contains("READONLY"))
+    }
+
+    /// Whether what is refused for now is sent again later, or has failed.
+    pub fn be_patient(&mut self, patient: bool) {
+        self.patient = patient && self.settings.waits;
+    }
+
+    /// Sends again what was refused for now.
+    pub fn retry(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut again: VecDeque<Frame> = VecDeque::new();
+        for refused in self.held.take_all() {
+            let mut next = Some(refused.data);
+            if let Some(Frame::Data(last)) = again.back_mut() {
+                next = next.and_then(|data| last.join(data));
+            }
+            again.extend(next.map(Frame::Data));
+        }
+        for transaction in self.held.take_transactions() {
+            again.push_back(Frame::Multi(transaction.batch));
+            again.extend(transaction.data.into_iter().map(Frame::Data));
+            again.extend(transaction.mark.map(Frame::Mark));
+            again.push_back(Frame::Exec(transaction.batch));
+        }
+        again.push_back(Frame::Fence(Fence::new(None)));
+        again.append(&mut self.frames);
+        self.frames = again;
+    }
+
+    /// Those are not sent again, after all.
+    pub(super) fn fail_held(&mut self, refused: Vec<Refused>) {
+        for Refused {
+            mut data,
+            code,
+            message,
+        } in refused
+        {
+            if let Some(batch) = open(&mut self.batches, data.batch) {
+                self.overheard.extend(batch.refused_rest(&mut data, &code, &message));
+            }
+            self.release(data);
+        }
+    }
+
+    /// A transaction was refused before, and one behind it was done.
+    pub(super) fn overtake_transactions(&mut self, done: &mut VecDeque<Data>) {
+        let mut keys = HashSet::new();
+        let mut everything = false;
+        for data in done {
+            for at in 0..data.commands() {
+                let words = data.words(at);
+                if command::effect(&words) == Effect::Nothing {
+                    continue;
+                }
+                match command::keys(&words) {
+                    Keys::All => everything = true,
+                    Keys::These(touched) => keys.extend(touched.into_iter().map(<[u8]>::to_vec)),
+                }
+            }
+        }
+        for mut transaction in self.held.take_transactions() {
+            let overtaken = everything
+                || transaction
+                    .data
+                    .iter_mut()
+                    .any(|data| (0..data.commands()).any(|at| touches(&data.words(at), &keys)));
+            if overtaken {
+                self.fail_transaction(transaction);
+            } else {
+                self.held.hold_transaction(transaction);
+            }
+        }
+    }
+
+    pub(super) fn fail_transaction(&mut self, transaction: Transaction) {
+        for mut data in transaction.data {
+            if let Some(batch) = open(&mut self.batches, transaction.batch) {
+                if batch.in_doubt {
+                    data.doubt = Doubt::Shared;
+                }
+                self.overheard
+                    .extend(batch.refused_rest(&mut data, &transaction.code, &transaction.message));
+            }
+            self.release(data);
+        }
+    }
+}
+
+fn touches(words: &[&[u8]], keys: &HashSet<Vec<u8>>) -> bool {
+    match command::keys(words) {
+        Keys::All => true,
+        Keys::These(touched) => touched.into_iter().any(|key| keys.contains(key)),
+    }
+}

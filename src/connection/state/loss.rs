@@ -1,0 +1,277 @@
+//! A connection is lost, or the work given up: what was done, what may be sent again, what nobody knows.
+
+use std::collections::VecDeque;
+
+use super::doubt::{Fate, Unit, decide, unknown_keys};
+use super::fence::Fence;
+use super::frame::{Data, Doubt, Frame};
+use super::replies::Reader;
+use super::{Exchange, Trust, open};
+use crate::config::{Resend, Transaction};
+use crate::error::Error;
+
+impl Exchange {
+    /// The peer broke the protocol: no reply since the last fence counts. [`Self::give_up`] has to follow.
+    pub fn distrust(&mut self, cause: &Error) {
+        self.trust = Trust::Broken;
+        // With it goes a reply that is half read.
+        self.reader = Reader::new();
+        self.take_back_front(cause);
+    }
+
+    /// The connection is gone. What was written and not answered is sent again over the next one where that may be,
+    /// else it is unknown; the rest waits for the next one.
+    pub fn disconnected(&mut self, cause: &Error) {
+        self.settle_in_flight(cause, self.settings.resend);
+        self.forget_connection();
+        // What was refused for now goes first.
+        self.retry();
+        self.finish_settled(None);
+    }
+
+    /// Nobody could see to it that the connection before runs nothing any more: nothing of it is sent again.
+    pub fn unfenced(&mut self, cause: &Error) {
+        debug_assert_eq!((self.sent, self.offset), (0, 0), "nothing is written before");
+        for frame in std::mem::take(&mut self.frames) {
+            match frame {
+                Frame::Data(mut data) if data.doubt != Doubt::None && self.settings.transaction == Transaction::Off => {
+                    self.unknown_rest(&mut data, cause);
+                    self.release(data);
+                }
+                frame => self.frames.push_back(frame),
+            }
+        }
+        let doubtful: Vec<u64> = self
+            .batches
+            .iter()
+            .filter(|batch| batch.in_doubt)
+            .map(|batch| batch.serial)
+            .collect();
+        for serial in doubtful {
+            if let Some(batch) = open(&mut self.batches, serial) {
+                batch.start_over();
+                batch.in_doubt = false;
+                batch.undone = 0;
+                batch.rest_unknown(batch.outcome.commands - batch.outcome.failed, cause);
+            }
+            self.drop_frames(serial);
+        }
+        self.drop_needless_frames();
+        self.finish_settled(None);
+    }
+
+    /// The server shows that of the batches that are not over, it holds the first `count`.
+    pub fn proven(&mut self, count: u64, cause: &Error) {
+        let first = self.batches.front().map_or(0, |batch| batch.serial);
+        for serial in first..(first + count).min(self.serial) {
+            if let Some(batch) = open(&mut self.batches, serial)
+                && batch.in_doubt
+            {
+                batch.proven(cause);
+                self.drop_frames(serial);
+            }
+        }
+        self.drop_needless_frames();
+        self.finish_settled(None);
+    }
+
+    /// The work is given up: what was not written is certainly not done.
+    pub fn give_up(&mut self, cause: &Error) {
+        // Those before are over, and have nothing to do with it.
+        let over = self.finished.len();
+        self.settle_in_flight(cause, Resend::None);
+        self.forget_connection();
+        self.finish_settled(None);
+        for finished in &mut self.finished[over..] {
+            finished.error.get_or_insert_with(|| cause.clone());
+        }
+        let refused = self.held.take_all();
+        self.fail_held(refused);
+        for transaction in self.held.take_transactions() {
+            self.fail_transaction(transaction);
+        }
+        while let Some(frame) = self.frames.pop_front() {
+            match frame {
+                Frame::Data(mut data) => {
+                    if let Some(batch) = open(&mut self.batches, data.batch) {
+                        if batch.in_doubt || data.doubt != Doubt::None {
+                            let rest = data.unanswered();
+                            batch.unknown(&mut data, rest, cause);
+                        } else {
+                            let heard = batch.refused_rest(&mut data, cause.code(), &cause.to_string());
+                            self.overheard.extend(heard);
+                        }
+                    }
+                    self.release(data);
+                }
+                Frame::Question(question) => self.unanswered.push((question.ticket, cause.clone())),
+                _ => {}
+            }
+        }
+        for batch in self.batches.drain(..) {
+            self.finished.push(batch.finish(Some(cause.clone())));
+        }
+    }
+
+    /// Questions that nobody will answer, by ticket.
+    pub fn take_unanswered(&mut self) -> Vec<(u32, Error)> {
+        std::mem::take(&mut self.unanswered)
+    }
+
+    fn settle_in_flight(&mut self, cause: &Error, resend: Resend) {
+        self.drop_half_read();
+        let resend = if self.trust == Trust::Whole {
+            resend
+        } else {
+            Resend::None
+        };
+        if self.settings.transaction == Transaction::EachBatch && self.trust == Trust::Whole {
+            self.settle_transactions(cause, resend);
+        } else {
+            self.settle_commands(cause, resend);
+        }
+        self.drop_needless_frames();
+    }
+
+    /// A reply of which the end will never come.
+    fn drop_half_read(&mut self) {
+        let data = match self.frames.front() {
+            Some(Frame::Data(data)) => Some(data),
+            _ => self.transaction.front(),
+        };
+        if let Some(data) = data
+            && let Some(batch) = open(&mut self.batches, data.batch)
+        {
+            self.reader.drop_half(data, batch);
+        }
+    }
+
+    /// What was written whole and not answered is sent again or unknown; what was not stays.
+    fn settle_commands(&mut self, cause: &Error, resend: Resend) {
+        let touched = self.sent + usize::from(self.offset > 0);
+        let mut behind = self.frames.split_off(touched.min(self.frames.len()));
+        let touched: Vec<(Frame, u32)> = std::mem::take(&mut self.frames)
+            .into_iter()
+            .enumerate()
+            .map(|(at, mut frame)| {
+                let written = match &mut frame {
+                    Frame::Data(data) if at < self.sent => data.commands(),
+                    Frame::Data(data) => data.commands_within(self.offset),
+                    _ => 0,
+                };
+                (frame, written)
+            })
+            .collect();
+        let mut fates = self.decide(&touched, resend).into_iter();
+        for (at, (frame, written)) in touched.into_iter().enumerate() {
+            match frame {
+                Frame::Data(mut data) => {
+                    let first = data.answered;
+                    let mut doubtful = Vec::new();
+                    let fates: Vec<Fate> = fates.by_ref().take((written - first) as usize).collect();
+                    let mut from = first;
+                    for run in fates.chunk_by(|one, next| one == next) {
+                        let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
+                        match run[0] {
+                            Fate::Unknown => {
+                                if let Some(batch) = open(&mut self.batches, data.batch) {
+                                    batch.unknown(&mut data, count, cause);
+                                }
+                            }
+                            Fate::Again(doubt) => {
+                                doubtful.push(self.again(&mut data, from..from + count, doubt));
+                                data.answered += count;
+                            }
+                        }
+                        from += count;
+                    }
+                    self.frames.extend(doubtful.into_iter().map(Frame::Data));
+                    if at < self.sent {
+                        self.release(data);
+                    } else {
+                        data.cut(self.offset);
+                        self.frames.push_back(Frame::Data(data));
+                    }
+                }
+                frame => self.frames.push_back(frame),
+            }
+        }
+        self.frames.append(&mut behind);
+    }
+
+    /// Commands to be sent again.
+    fn again(&mut self, data: &mut Data, commands: std::ops::Range<u32>, doubt: Doubt) -> Data {
+        let count = commands.end - commands.start;
+        let mut piece = data.piece(commands);
+        // Once in doubt with others on its key, it stays so.
+        if piece.doubt != Doubt::Shared {
+            piece.doubt = doubt;
+        }
+        if piece.holes.is_none()
+            && let Some(batch) = open(&mut self.batches, piece.batch)
+            && batch.collects()
+        {
+            piece.holes = Some(batch.replies.leave(count));
+        }
+        piece
+    }
+
+    /// The fates of all commands in doubt, in order; what was refused before and shares a key with one that stays
+    /// unknown has failed.
+    fn decide(&mut self, touched: &[(Frame, u32)], resend: Resend) -> Vec<Fate> {
+        let mut units: Vec<Unit<'_>> = Vec::new();
+        for (frame, written) in touched {
+            if let Frame::Data(data) = frame {
+                units.extend(
+                    data.all_words(data.answered..*written)
+                        .into_iter()
+                        .map(|words| vec![words]),
+                );
+            }
+        }
+        let fates = decide(&units, resend);
+        if !self.held.is_empty() {
+            let keys = unknown_keys(&units, &fates);
+            let refused = self.held.sharing(keys.as_ref());
+            self.fail_held(refused);
+        }
+        fates
+    }
+
+    fn unknown_rest(&mut self, data: &mut Data, cause: &Error) {
+        if let Some(batch) = open(&mut self.batches, data.batch) {
+            let rest = data.unanswered();
+            batch.unknown(data, rest, cause);
+        }
+    }
+
+    /// With all its commands settled, a batch needs no fence any more. Fences within the work are for the connection
+    /// that they were meant for.
+    pub(super) fn drop_needless_frames(&mut self) {
+        let mut frames = VecDeque::with_capacity(self.frames.len());
+        for frame in std::mem::take(&mut self.frames) {
+            match &frame {
+                Frame::Silence | Frame::Fence(Fence { ends: None, .. }) => {}
+                Frame::Fence(Fence { ends: Some(serial), .. }) => match open(&mut self.batches, *serial) {
+                    Some(batch) if !batch.is_settled() => frames.push_back(frame),
+                    Some(batch) => batch.fenced = true,
+                    None => {}
+                },
+                _ => frames.push_back(frame),
+            }
+        }
+        self.frames = self.silenced(frames);
+    }
+
+    /// The frames of a transaction of which it is known what became of it.
+    fn drop_frames(&mut self, serial: u64) {
+        for frame in std::mem::take(&mut self.frames) {
+            match frame {
+                Frame::Data(data) if data.batch == serial => self.release(data),
+                Frame::Fence(fence) => self.frames.push_back(Frame::Fence(fence)),
+                frame if frame.batch() == Some(serial) => {}
+                frame => self.frames.push_back(frame),
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Replies that are off: nothing is said before a fence, and nobody knows what became of the commands before it.
+
+use std::collections::VecDeque;
+
+use super::fence::Fence;
+use super::frame::Frame;
+use super::replies::Expected;
+use super::{Broken, Exchange, open};
+use crate::config::{Replies, Transaction};
+
+impl Exchange {
+    /// Whether a batch needs a fence before another segment, so that no more is in doubt than the window holds.
+    /// Within a transaction there can be none.
+    pub(super) fn needs_fence(&self, unfenced: usize, segment: usize) -> bool {
+        self.settings.replies == Replies::Off
+            && self.settings.transaction == Transaction::Off
+            && unfenced > 0
+            // Half of it, so that the other half is on its way meanwhile.
+            && unfenced + segment > self.settings.max_in_flight / 2
+    }
+
+    /// Whether the frame at `at` may be written: what begins in silence goes on up to its fence.
+    pub(super) fn may_begin_silently(&self, at: usize, in_flight: usize) -> bool {
+        if in_flight == 0 || !matches!(self.frames[at], Frame::Silence) {
+            return true;
+        }
+        let part = self.frames.iter().skip(at);
+        let mut bytes = in_flight;
+        for frame in part {
+            bytes += frame.bytes().len();
+            if bytes > self.settings.max_in_flight {
+                return false;
+            }
+            if matches!(frame, Frame::Fence(_)) {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Frames for a new connection: silence where it belongs, and no more in doubt than the window holds.
+    pub(super) fn silenced(&self, frames: VecDeque<Frame>) -> VecDeque<Frame> {
+        if self.settings.replies != Replies::Off {
+            return frames;
+        }
+        let mut silenced = VecDeque::with_capacity(frames.len());
+        let mut unfenced = None;
+        for frame in frames {
+            match &frame {
+                Frame::Fence(_) | Frame::Question(_) => unfenced = None,
+                _ => {
+                    let bytes = frame.bytes().len();
+                    if unfenced.is_some_and(|unfenced| self.needs_fence(unfenced, bytes)) {
+                        silenced.push_back(Frame::Fence(Fence::breaking_silence(None)));
+                        unfenced = None;
+                    }
+                    if unfenced.is_none() {
+                        silenced.push_back(Frame::Silence);
+                    }
+                    unfenced = Some(unfenced.unwrap_or_default() + bytes);
+                }
+            }
+            silenced.push_back(frame);
+        }
+        silenced
+    }
+
+    /// Only the next fence is answered.
+    pub(super) fn silent_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        let is_fence = |frame: &Frame| matches!(frame, Frame::Fence(_));
+        let Some((at, Frame::Fence(fence))) = self.frames.iter().enumerate().find(|(_, frame)| is_fence(frame)) else {
+            return self.unasked(input);
+        };
+        if at >= self.sent {
+            return self.unasked(input);
+        }
+        match self.reader.expect(input, fence.reply())? {
+            Expected::NotYet(consumed) => Ok(consumed),
+            Expected::Came(consumed) => {
+                self.replies += 1;
+                self.pass(at);
+                Ok(consumed)
+            }
+            Expected::Refused(_) => Err(Broken::Violation(format!(
+                "an error, though replies are off: {}",
+                self.reader.error_text()
+            ))),
+        }
+    }
+
+    /// Everything up to the fence at `at` was read by the server.
+    fn pass(&mut self, at: usize) {
+        for _ in 0..=at {
+            match self.pop_answered() {
+                Some(Frame::Data(data)) => {
+                    self.answered += u64::from(data.commands());
+                    if let Some(batch) = open(&mut self.batches, data.batch) {
+                        batch.outcome.unknown += u64::from(data.commands());
+                    }
+                    self.release(data);
+                }
+                Some(Frame::Fence(Fence { ends, .. })) => self.fenced(ends),
+                _ => {}
+            }
+        }
+    }
+}
