@@ -249,11 +249,8 @@ impl Exchange {
             .retain(|frame| !matches!(frame, Frame::Silence | Frame::Fence(Fence { ends: None, .. })));
         self.drop_needless_fences();
         // What is left of batches whose own fence was answered needs another one, that they may end.
-        let fenced = self
-            .batches
-            .iter()
-            .rfind(|batch| batch.fenced)
-            .map(|batch| batch.serial);
+        let open = self.batches.iter().rfind(|batch| batch.fenced && !batch.is_settled());
+        let fenced = open.map(|batch| batch.serial);
         let belongs = |frame: &Frame| fenced.is_some() && frame.batch().is_some_and(|serial| Some(serial) <= fenced);
         if let Some(last) = self.frames.iter().rposition(belongs) {
             self.frames.insert(last + 1, Frame::Fence(Fence::new(None)));
