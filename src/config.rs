@@ -38,8 +38,15 @@ pub struct Config {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Server {
-    Tcp { host: String, port: u16 },
-    Unix { path: PathBuf },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+    },
+    #[cfg(test)]
+    Simulated(crate::simulation::Network),
 }
 
 impl fmt::Display for Server {
@@ -48,6 +55,8 @@ impl fmt::Display for Server {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix { path } => write!(f, "{}", path.display()),
+            #[cfg(test)]
+            Self::Simulated(_) => f.write_str("simulated"),
         }
     }
 }

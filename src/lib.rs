@@ -24,6 +24,8 @@ pub mod outcome;
 pub mod pipeline;
 pub mod resp;
 pub mod retry;
+#[cfg(test)]
+mod simulation;
 
 #[cfg(all(feature = "napi", not(test)))]
 #[expect(unsafe_code, reason = "Node-API is a C interface; each block says why it is sound")]

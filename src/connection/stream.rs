@@ -26,6 +26,8 @@ pub enum Stream {
     #[cfg(unix)]
     Unix(UnixStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Simulated(crate::simulation::Socket),
 }
 
 /// Whether the bytes of a stream are encrypted: a peer that hangs up on plain bytes may want TLS.
@@ -55,6 +57,12 @@ pub async fn connect(config: &Config) -> Result<Stream, Error> {
             let text = "unix sockets are not available on this platform";
             return Err(Error::Unsupported(text.into()));
         }
+        #[cfg(test)]
+        Server::Simulated(network) => network
+            .connect()
+            .await
+            .map(Stream::Simulated)
+            .map_err(|error| plain_reason(&error)),
     };
     connected.map_err(|reason| Error::Connect {
         address: config.server.to_string(),
@@ -79,6 +87,8 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().0,
             #[cfg(unix)]
             Self::Unix(_) => return,
+            #[cfg(test)]
+            Self::Simulated(_) => return,
         };
         // Best effort: the fence is what counts.
         SockRef::from(tcp).set_linger(Some(Duration::ZERO)).ok();
@@ -92,6 +102,8 @@ impl fmt::Debug for Stream {
             #[cfg(unix)]
             Self::Unix(_) => "Stream::Unix",
             Self::Tls(_) => "Stream::Tls",
+            #[cfg(test)]
+            Self::Simulated(_) => "Stream::Simulated",
         })
     }
 }
@@ -104,6 +116,8 @@ macro_rules! forward {
             #[cfg(unix)]
             Stream::Unix(stream) => Pin::new(stream).$method($($argument),*),
             Stream::Tls(stream) => Pin::new(stream).$method($($argument),*),
+            #[cfg(test)]
+            Stream::Simulated(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
 }

@@ -206,6 +206,10 @@ impl Shared {
             let mut exchange = Exchange::new(self.settings());
             exchange.push(batch, 0);
             exchange.give_up(&error);
+            for failure in exchange.take_overheard() {
+                self.budget.keep(failure.size().cast_signed());
+                self.listener.notify(Notice::Failed(failure));
+            }
             for finished in exchange.take_finished() {
                 let max = self.config.max_failures;
                 let totals = &mut lock(&self.known).totals;

@@ -427,6 +427,19 @@ async fn a_server_that_keeps_hanging_up_loses_nothing_unaccounted() {
 }
 
 #[tokio::test]
+async fn who_listens_hears_of_what_is_executed_behind_the_end() {
+    let mut client = Client::start(config(1));
+    client.shared.listen(Listening::Yes);
+    client.shared.stop(Error::Closed);
+    client.ended().await;
+    client.shared.execute(sets(0..2), Some(1));
+    let (report, others) = client.report(1).await;
+    let told = others.iter().filter(|notice| matches!(notice, Notice::Failed(_)));
+    assert_eq!((counts(&report), told.count()), ((0, 2, 0), 2));
+    assert_eq!(client.shared.budget.held(), 0);
+}
+
+#[tokio::test]
 async fn connections_change_after_so_many_batches_and_nothing_is_lost() {
     for transaction in [Transaction::Off, Transaction::EachBatch] {
         let server = ScriptedServer::start(&[Script::Sound]).await;

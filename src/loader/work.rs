@@ -192,6 +192,8 @@ impl Loader {
     /// Uses the connection while it lasts, then sees to what is left.
     async fn serve(&mut self, mut link: Link) {
         let shared = Arc::clone(&self.shared);
+        // Taking over may have settled something.
+        self.settle();
         let (moved_at, ended) = serve(&mut link.stream, self, &shared.wake, shared.config.stall_timeout).await;
         shared.live.connected.store(false, Relaxed);
         self.paused_until = None;

@@ -1,7 +1,7 @@
 //! The end of a batch: a nonce that the server says after.
 
 /// `ECHO` of a nonce. That it comes exactly where the count of replies says proves that every reply before it was
-/// to a command before it. Where replies are off, they are switched on for it.
+/// to a command before it.
 #[derive(Debug, Clone)]
 pub(super) struct Fence {
     /// The batch that is over with it; none for a fence within the work.
@@ -10,8 +10,6 @@ pub(super) struct Fence {
     reply: Vec<u8>,
 }
 
-const ON: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n";
-
 impl Fence {
     pub(super) fn new(ends: Option<u64>) -> Self {
         let nonce = format!("{:032x}", fastrand::u128(..));
@@ -19,16 +17,6 @@ impl Fence {
             ends,
             request: format!("*2\r\n$4\r\nECHO\r\n$32\r\n{nonce}\r\n").into_bytes(),
             reply: format!("$32\r\n{nonce}\r\n").into_bytes(),
-        }
-    }
-
-    /// For replies that are off.
-    pub(super) fn breaking_silence(ends: Option<u64>) -> Self {
-        let plain = Self::new(ends);
-        Self {
-            ends,
-            request: [ON, &plain.request].concat(),
-            reply: [b"+OK\r\n", plain.reply.as_slice()].concat(),
         }
     }
 

@@ -10,8 +10,10 @@ use crate::resp::walk;
 
 #[derive(Debug)]
 pub(super) enum Frame {
-    /// `CLIENT REPLY OFF`: no reply until the next fence.
+    /// `CLIENT REPLY OFF`: no reply to what follows.
     Silence,
+    /// `CLIENT REPLY ON`: the first to be answered again.
+    Speech,
     Multi(u64),
     Data(Data),
     /// The last command of a transaction that stores how far the load is.
@@ -41,6 +43,7 @@ impl Frame {
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Silence => b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n",
+            Self::Speech => b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n",
             Self::Multi(_) => b"*1\r\n$5\r\nMULTI\r\n",
             Self::Data(data) => data.bytes(),
             Self::Mark(mark) => &mark.request,
@@ -57,7 +60,7 @@ impl Frame {
             Self::Data(data) => Some(data.batch),
             Self::Mark(mark) => Some(mark.batch),
             Self::Fence(fence) => fence.ends,
-            Self::Silence | Self::Question(_) => None,
+            Self::Silence | Self::Speech | Self::Question(_) => None,
         }
     }
 }

@@ -245,8 +245,12 @@ impl Exchange {
 
     /// Fences within the work, and silence, are for the connection that they were meant for.
     fn drop_fences_within(&mut self) {
-        self.frames
-            .retain(|frame| !matches!(frame, Frame::Silence | Frame::Fence(Fence { ends: None, .. })));
+        self.frames.retain(|frame| {
+            !matches!(
+                frame,
+                Frame::Silence | Frame::Speech | Frame::Fence(Fence { ends: None, .. })
+            )
+        });
         self.drop_needless_fences();
         // What is left of batches whose own fence was answered needs another one, that they may end.
         let open = self.batches.iter().rfind(|batch| batch.fenced && !batch.is_settled());

@@ -14,7 +14,7 @@
 //!
 //!   a batch:           data … data fence
 //!   a transaction:     multi data … data [mark] exec fence
-//!   with replies off:  silence … fence; nothing is said before the fence
+//!   with replies off:  silence … speech fence; nothing is said before the speech
 //!
 //!   what the frame in front awaits:
 //!     multi  +OK             data   a reply each; in a transaction +QUEUED each
@@ -168,11 +168,7 @@ impl Exchange {
         let serial = self.serial;
         self.serial += 1;
         let silent = self.settings.replies == Replies::Off;
-        let fence = if silent {
-            Fence::breaking_silence(Some(serial))
-        } else {
-            Fence::new(Some(serial))
-        };
+        let fence = Fence::new(Some(serial));
         let open = OpenBatch::new(serial, index, &batch, fence.reply().to_vec(), self.settings);
         self.batches.push_back(open);
         // An empty EXEC has no element that would end it.
@@ -189,6 +185,9 @@ impl Exchange {
                 .extend(mark.map(|request| Frame::Mark(Mark { batch: serial, request })));
             self.frames.push_back(Frame::Exec(serial));
         }
+        if silent {
+            self.frames.push_back(Frame::Speech);
+        }
         self.frames.push_back(Frame::Fence(fence));
     }
 
@@ -201,8 +200,8 @@ impl Exchange {
             }
             let commands = u64::from(segment.commands());
             if self.needs_fence(unfenced, segment.bytes().len()) {
-                self.frames.push_back(Frame::Fence(Fence::breaking_silence(None)));
-                self.frames.push_back(Frame::Silence);
+                self.frames
+                    .extend([Frame::Speech, Frame::Fence(Fence::new(None)), Frame::Silence]);
                 unfenced = 0;
             }
             unfenced += segment.bytes().len();
@@ -341,13 +340,13 @@ impl Exchange {
             let consumed = match self.frames.front() {
                 None => self.unasked(input)?,
                 Some(Frame::Question(_)) => self.question_reply(input)?,
+                Some(Frame::Fence(_)) => self.fence_reply(input)?,
                 Some(_) if self.settings.replies == Replies::Off => self.silent_reply(input)?,
                 Some(Frame::Data(_)) if self.settings.transaction == Transaction::Off => self.data_replies(input)?,
                 Some(Frame::Data(_) | Frame::Mark(_)) => self.queued_replies(input)?,
                 Some(Frame::Multi(_)) => self.multi_reply(input)?,
                 Some(Frame::Exec(_)) => self.exec_reply(input)?,
-                Some(Frame::Fence(_)) => self.fence_reply(input)?,
-                Some(Frame::Silence) => self.unasked(input)?,
+                Some(Frame::Silence | Frame::Speech) => self.unasked(input)?,
             };
             input = &input[consumed..];
         }

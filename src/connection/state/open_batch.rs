@@ -130,8 +130,24 @@ impl OpenBatch {
 
     /// The next command of `data` was refused, for good. Returns the failure for those who listen.
     pub(super) fn refused(&mut self, data: &mut Data, code: &str, message: &str) -> Option<Failure> {
-        if data.doubt == Doubt::Shared || (data.doubt == Doubt::Alone && is_passing(code)) {
-            // It may have been done the first time.
+        if self.collects() {
+            let reply = self.refusal(data.doubt, code, message);
+            self.collect(data.next_hole(), &reply);
+        }
+        self.count_refused(data, code, message)
+    }
+
+    /// As a reply.
+    fn refusal(&self, doubt: Doubt, code: &str, message: &str) -> Vec<u8> {
+        if is_doubtful(doubt, code) {
+            let text = format!("unknown whether executed: refused when it was sent again: {message}");
+            return error_reply("RESPIPE_CONNECTION_LOST", &text);
+        }
+        error_reply(code, message)
+    }
+
+    fn count_refused(&mut self, data: &mut Data, code: &str, message: &str) -> Option<Failure> {
+        if is_doubtful(data.doubt, code) {
             self.outcome.unknown += 1;
             return None;
         }
@@ -168,7 +184,6 @@ impl OpenBatch {
                 break;
             }
             heard.extend(self.refused(data, code, message));
-            self.collect(data.next_hole(), &error_reply(code, message));
             data.answered += 1;
         }
         heard
@@ -233,15 +248,22 @@ impl OpenBatch {
         let mut heard = Vec::new();
         while data.unanswered() > 0 {
             if culprits.binary_search(&data.next_index()).is_err() {
-                heard.extend(self.refused(data, code, message));
+                heard.extend(self.count_refused(data, code, message));
             }
             data.answered += 1;
         }
         heard
     }
 
+    /// Their replies, in place of those that said that they were queued.
+    pub(super) fn replace_refused(&mut self, code: &str, message: &str) {
+        let doubt = if self.in_doubt { Doubt::Shared } else { Doubt::None };
+        let reply = self.refusal(doubt, code, message);
+        self.replace_queued(&reply);
+    }
+
     /// In a transaction: a reply of its own for each command that was merely queued.
-    pub(super) fn replace_queued(&mut self, instead: &[u8]) {
+    fn replace_queued(&mut self, instead: &[u8]) {
         if !self.collects() {
             return;
         }
@@ -305,6 +327,11 @@ impl OpenBatch {
             error,
         }
     }
+}
+
+/// A refusal now says nothing of the first time: it was for the hour, or others on the same key came behind it.
+fn is_doubtful(doubt: Doubt, code: &str) -> bool {
+    doubt == Doubt::Shared || (doubt == Doubt::Alone && is_passing(code))
 }
 
 /// Puts more replies in between, each at its place, in order.

@@ -2,7 +2,7 @@
 
 use super::fence::Lookout;
 use super::frame::{Data, Frame};
-use super::open_batch::{OpenBatch, error_reply};
+use super::open_batch::OpenBatch;
 use super::{Broken, Exchange, open};
 use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
 
@@ -96,7 +96,6 @@ impl Exchange {
         if self.patient && is_passing(code) {
             self.held.hold(data, batch, code, message);
         } else {
-            batch.collect(data.next_hole(), &error_reply(code, message));
             self.overheard.extend(batch.refused(data, code, message));
             // A refusal that waiting would not have changed is an answer like any other.
             self.answered += u64::from(!is_passing(code));
@@ -110,6 +109,11 @@ impl Exchange {
         let Some(Frame::Fence(fence)) = self.frames.front() else {
             return Ok(0);
         };
+        if self.is_later_fence(input) {
+            return Err(Broken::Unavailable(
+                "the server was not available for a while, in silence".to_owned(),
+            ));
+        }
         match self.reader.expect(input, fence.reply())? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
@@ -128,6 +132,17 @@ impl Exchange {
                 self.reader.error_text()
             ))),
         }
+    }
+
+    /// With replies off, nobody hears that the server refuses to speak again for now: the next that it says is then the
+    /// reply to a later fence.
+    fn is_later_fence(&self, input: &[u8]) -> bool {
+        let said = |frame: &Frame| match frame {
+            Frame::Fence(fence) => self.reader.continues(input, fence.reply()),
+            _ => false,
+        };
+        let mut written = self.frames.iter().take(self.sent);
+        self.is_silent() && !written.next().is_some_and(said) && written.any(said)
     }
 
     /// The reply to a question of our own.
@@ -304,6 +319,13 @@ impl Reader {
             }
         }
         Ok(answers)
+    }
+
+    /// Whether what has come by now, with more of it, is or may become that.
+    fn continues(&self, input: &[u8], expected: &[u8]) -> bool {
+        let rest = &expected[self.matched..];
+        let step = rest.len().min(input.len());
+        rest[..step] == input[..step]
     }
 
     /// Awaits a reply whose bytes are known.

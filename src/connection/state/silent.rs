@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::fence::Fence;
 use super::frame::Frame;
-use super::replies::Expected;
+use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
 use crate::config::{Replies, Transaction};
 
@@ -47,11 +47,14 @@ impl Exchange {
         let mut unfenced = None;
         for frame in frames {
             match &frame {
-                Frame::Fence(_) | Frame::Question(_) => unfenced = None,
+                Frame::Fence(_) | Frame::Question(_) => {
+                    silenced.extend(unfenced.map(|_| Frame::Speech));
+                    unfenced = None;
+                }
                 _ => {
                     let bytes = frame.bytes().len();
                     if unfenced.is_some_and(|unfenced| self.needs_fence(unfenced, bytes)) {
-                        silenced.push_back(Frame::Fence(Fence::breaking_silence(None)));
+                        silenced.extend([Frame::Speech, Frame::Fence(Fence::new(None))]);
                         unfenced = None;
                     }
                     if unfenced.is_none() {
@@ -65,22 +68,24 @@ impl Exchange {
         silenced
     }
 
-    /// Only the next fence is answered.
+    /// Nothing is answered before the speech.
     pub(super) fn silent_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
-        let is_fence = |frame: &Frame| matches!(frame, Frame::Fence(_));
-        let Some((at, Frame::Fence(fence))) = self.frames.iter().enumerate().find(|(_, frame)| is_fence(frame)) else {
+        let written = self.frames.iter().take(self.sent);
+        let Some(at) = written.into_iter().position(|frame| matches!(frame, Frame::Speech)) else {
             return self.unasked(input);
         };
-        if at >= self.sent {
-            return self.unasked(input);
-        }
-        match self.reader.expect(input, fence.reply())? {
+        match self.reader.expect(input, b"+OK\r\n")? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
                 self.replies += 1;
                 self.pass(at);
                 Ok(consumed)
             }
+            // The server did not take the order to be silent, for now.
+            Expected::Refused(_) if is_passing(&self.reader.refusal()?.0) => Err(Broken::Unavailable(format!(
+                "the server is not available: {}",
+                self.reader.error_text()
+            ))),
             Expected::Refused(_) => Err(Broken::Violation(format!(
                 "an error, though replies are off: {}",
                 self.reader.error_text()
@@ -88,19 +93,15 @@ impl Exchange {
         }
     }
 
-    /// Everything up to the fence at `at` was read by the server.
+    /// Everything up to the speech at `at` was read by the server.
     fn pass(&mut self, at: usize) {
         for _ in 0..=at {
-            match self.pop_answered() {
-                Some(Frame::Data(data)) => {
-                    self.answered += u64::from(data.commands());
-                    if let Some(batch) = open(&mut self.batches, data.batch) {
-                        batch.outcome.unknown += u64::from(data.commands());
-                    }
-                    self.release(data);
+            if let Some(Frame::Data(data)) = self.pop_answered() {
+                self.answered += u64::from(data.commands());
+                if let Some(batch) = open(&mut self.batches, data.batch) {
+                    batch.outcome.unknown += u64::from(data.commands());
                 }
-                Some(Frame::Fence(Fence { ends, .. })) => self.fenced(ends),
-                _ => {}
+                self.release(data);
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::held;
-use super::open_batch::error_reply;
 use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
 use crate::config::Transaction;
@@ -17,6 +16,8 @@ const QUEUED: &[u8] = b"+QUEUED\r\n";
 #[derive(Debug, Default)]
 pub(super) struct Queued {
     pub(super) data: VecDeque<Data>,
+    /// What EXEC has answered: kept until all of it is, as a transaction is sent again whole.
+    pub(super) answered: VecDeque<Data>,
     pub(super) mark: Option<Mark>,
     /// Answered when they were queued, without the mark.
     pub(super) commands: u64,
@@ -129,7 +130,6 @@ impl Exchange {
                         passing: is_passing(&code),
                     });
                     self.overheard.extend(batch.refused(data, &code, &message));
-                    batch.collect(None, &error_reply(&code, &message));
                 }
                 self.move_on();
                 Ok(consumed)
@@ -205,6 +205,9 @@ impl Exchange {
             data.answered = 0;
         }
         self.take_back_data(serial, transaction.data, cause);
+        for data in transaction.answered {
+            self.release(data);
+        }
     }
 
     fn take_back_data(&mut self, serial: u64, data: VecDeque<Data>, cause: &Error) {
@@ -287,17 +290,15 @@ impl Exchange {
         let answers = self.reader.answers(input, data.unanswered(), data, batch)?;
         let mut count = u64::from(answers.succeeded);
         if let Some((code, message)) = answers.refusal {
-            batch.collect(None, &error_reply(&code, &message));
             self.overheard.extend(batch.refused(data, &code, &message));
             data.answered += 1;
             count += 1;
         }
         self.replies += count;
         self.answered += count;
-        if data.unanswered() == 0
-            && let Some(data) = self.transaction.data.pop_front()
-        {
-            self.release(data);
+        if data.unanswered() == 0 {
+            let data = self.transaction.data.pop_front();
+            self.transaction.answered.extend(data);
             if self.transaction.data.is_empty() && self.transaction.mark.is_none() {
                 self.executed();
             }
@@ -325,13 +326,14 @@ impl Exchange {
     }
 
     fn executed(&mut self) {
-        self.transaction = Queued::default();
+        for data in std::mem::take(&mut self.transaction).answered {
+            self.release(data);
+        }
         let serial = self.pop_answered().and_then(|frame| frame.batch());
         if let Some(batch) = serial.and_then(|serial| open(&mut self.batches, serial)) {
             batch.in_doubt = false;
             batch.executed = true;
         }
-        self.finish_settled();
     }
 
     /// EXEC did nothing.
@@ -380,9 +382,8 @@ impl Exchange {
             self.release(data);
         }
         if let Some(batch) = open(&mut self.batches, serial) {
-            batch.replace_queued(&error_reply(code, message));
+            batch.replace_refused(code, message);
         }
-        self.finish_settled();
     }
 
     /// The server takes no MULTI, and nothing was written behind it.

@@ -94,7 +94,7 @@ impl Exchange {
                 queued: begun.commands,
                 refused: begun.is_refused(),
                 reply: begun.reply,
-                data: begun.data,
+                data: begun.answered.into_iter().chain(begun.data).collect(),
                 mark: begun.mark,
                 touched: true,
                 ..Whole::new(serial)
