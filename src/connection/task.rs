@@ -49,6 +49,8 @@ pub enum Ended {
     /// Work was outstanding, and nothing moved for too long.
     Stalled,
     Violated(String),
+    /// The server refuses what the work depends on.
+    Refused(String),
 }
 
 /// Who ended a connection.
@@ -78,6 +80,7 @@ impl From<Broken> for Ended {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Violation(reason) => Self::Violated(reason),
+            Broken::Refused(reason) => Self::Refused(reason),
             Broken::Unavailable(reason) => Self::Lost { reason, end: End::Ours },
         }
     }

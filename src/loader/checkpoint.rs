@@ -146,8 +146,13 @@ impl Checkpoint {
         let reply = link.ask("HSET of the checkpoint", &request, limit).await?;
         self.expect(link, "HSET", reply)?;
         let mut stored = self.read(link, limit).await?;
-        if self.claimed && stored.owner.as_ref() != Some(&self.owner) {
-            return Err(self.refused(link, "another pipeline has taken it over"));
+        match &stored.owner {
+            Some(owner) if *owner != self.owner => {
+                return Err(self.refused(link, "another pipeline has taken it over"));
+            }
+            Some(_) => {}
+            // The server has lost the key, and perhaps more: that is for `compare` to say.
+            None => self.own(link, limit).await?,
         }
         if self.end_others(link, &stored, limit).await? {
             stored = self.read(link, limit).await?;
@@ -156,6 +161,21 @@ impl Checkpoint {
         let done = self.compare(link, &stored)?;
         self.found = Some(stored);
         Ok(done)
+    }
+
+    async fn own(&self, link: &mut Link, limit: Duration) -> Result<(), Error> {
+        let request = encode(&[b"HSET", &self.key, b"owner", self.owner.as_bytes()]);
+        let reply = link.ask("HSET of the checkpoint", &request, limit).await?;
+        self.expect(link, "HSET", reply).map(drop)
+    }
+
+    /// Nothing is under way any more: the next pipeline has nobody to end. Best effort.
+    pub(super) async fn leave(&mut self, link: &mut Link, limit: Duration) {
+        if self.claimed {
+            let writer = format!("writer:{}", self.owner);
+            let request = encode(&[b"HDEL", &self.key, writer.as_bytes()]);
+            let _ = link.ask("HDEL of the checkpoint", &request, limit).await;
+        }
     }
 
     /// Ends the connections of all others that could write; tells whether there were any.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Notice;
 use super::checkpoint::Progress;
 use super::work::Loader;
+use super::{Notice, lock};
+use crate::config::WaitReplicas;
 use crate::connection::handshake::Peer;
 use crate::connection::question::encode;
 use crate::error::Error;
@@ -56,26 +57,34 @@ impl Audit {
 impl Loader {
     /// Takes on a question; what it is about is known by the ticket.
     pub(super) fn ask(&mut self, ticket: u32, question: Question) {
-        let (request, may_take) = match question {
+        let (requests, may_take) = match question {
             Question::Replicas => match self.shared.config.wait_replicas {
-                Some(wait) => {
-                    let (count, timeout) = (wait.count.to_string(), wait.timeout.as_millis().to_string());
-                    let request = encode(&[b"WAIT", count.as_bytes(), timeout.as_bytes()]);
-                    (request, wait.timeout)
-                }
+                Some(wait) => (self.wait_requests(wait), wait.timeout),
                 None => return self.tell(ticket, Ok(Answer::Held)),
             },
-            Question::ErrorReplies => (encode(&[b"INFO", b"stats"]), Duration::ZERO),
+            Question::ErrorReplies => (vec![encode(&[b"INFO", b"stats"])], Duration::ZERO),
             Question::Checkpoint => match &mut self.checkpoint {
                 Some(checkpoint) => {
                     checkpoint.adopt();
-                    (checkpoint.question(), Duration::ZERO)
+                    (vec![checkpoint.question()], Duration::ZERO)
                 }
                 None => return self.tell(ticket, Ok(Answer::Checkpoint(None))),
             },
         };
         self.asked.insert(ticket, question);
-        self.exchange.ask(ticket, request, may_take);
+        self.exchange.ask(ticket, &requests, may_take);
+    }
+
+    /// WAIT speaks of what its own connection has written. One that has written nothing yet is first put behind all
+    /// writes before it, by something that goes to the replicas and changes nothing.
+    fn wait_requests(&self, wait: WaitReplicas) -> Vec<Vec<u8>> {
+        let (count, timeout) = (wait.count.to_string(), wait.timeout.as_millis().to_string());
+        let mut requests = vec![encode(&[b"WAIT", count.as_bytes(), timeout.as_bytes()])];
+        // With a checkpoint, each connection begins by writing itself in.
+        if lock(&self.shared.known).totals.reconnects > 0 && self.checkpoint.is_none() {
+            requests.insert(0, encode(&[b"PUBLISH", b"respipe:wait", b""]));
+        }
+        requests
     }
 
     /// Passes on what was answered, and what never will be.
@@ -84,8 +93,7 @@ impl Loader {
             let Some(question) = self.asked.remove(&ticket) else {
                 continue;
             };
-            let reply = parse(&reply).map_or(Value::Null, |(value, _)| value);
-            let answer = self.answer(question, &reply);
+            let answer = self.answer(question, &last(&reply));
             self.tell(ticket, answer);
         }
         for (ticket, error) in self.exchange.take_unanswered() {
@@ -118,7 +126,10 @@ impl Loader {
             }),
             Value::Error(text) if text.starts_with(b"NOPERM") => Err(Error::Auth {
                 address,
-                reason: format!("waitReplicas needs WAIT: {}", printable(text)),
+                reason: format!(
+                    "waitReplicas needs WAIT, and PUBLISH after a change of connection: {}",
+                    printable(text)
+                ),
             }),
             Value::Error(text) => Err(Error::Refused {
                 address,
@@ -134,6 +145,19 @@ impl Loader {
     fn tell(&self, ticket: u32, answer: Result<Answer, Error>) {
         self.shared.listener.notify(Notice::Answered { ticket, answer });
     }
+}
+
+/// The last of several replies, or the first that is an error.
+fn last(mut replies: &[u8]) -> Value {
+    let mut last = Value::Null;
+    while let Some((value, length)) = parse(replies) {
+        if matches!(value, Value::Error(_)) {
+            return value;
+        }
+        last = value;
+        replies = &replies[length..];
+    }
+    last
 }
 
 /// `total_error_replies` of `INFO stats`; servers before Redis 6.2 do not count.

@@ -62,7 +62,7 @@ impl Loader {
             if let Value::Error(text) = link.ask(command, &encode(&[command.as_bytes()]), limit).await? {
                 let (address, text) = (link.address.clone(), printable(&text));
                 let reason = format!("replies: 'off' with transaction needs {command}: {text}");
-                return Err(if text.starts_with("NOPERM") {
+                return Err(if text.contains("NOPERM") {
                     Error::Auth { address, reason }
                 } else {
                     Error::Refused { address, reason }

@@ -198,11 +198,14 @@ impl Loader {
         shared.live.connected.store(false, Relaxed);
         self.paused_until = None;
         self.note_progress(moved_at);
-        let address = link.address;
+        let address = link.address.clone();
         let (error, end) = match ended {
             Ended::Stopped => {
                 // The stop itself is seen to by `run`.
                 if self.exchange.is_idle() {
+                    if let Some(checkpoint) = &mut self.checkpoint {
+                        checkpoint.leave(&mut link, GOODBYE).await;
+                    }
                     let _ = timeout(GOODBYE, link.stream.shutdown()).await;
                 }
                 return;
@@ -215,6 +218,7 @@ impl Loader {
                 return;
             }
             Ended::Violated(reason) => (Error::Protocol { address, reason }, End::Ours),
+            Ended::Refused(reason) => (Error::Refused { address, reason }, End::Ours),
             Ended::Moved => {
                 self.exchange.disconnected(&Error::Closed);
                 self.standby = None;
@@ -239,7 +243,7 @@ impl Loader {
                 end,
             });
         }
-        if matches!(error, Error::Protocol { .. }) {
+        if matches!(error, Error::Protocol { .. } | Error::Refused { .. }) {
             self.exchange.distrust(&error);
             return self.give_up(&error);
         }

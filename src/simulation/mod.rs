@@ -76,7 +76,7 @@ const EXPECTED: &[(&str, usize)] = &[
     ("a jam", 40),
     ("a reply cut in two", 170),
     ("an end within a transaction", 60),
-    ("done after the last report", 30),
+    ("done after the last report", 8),
     ("a connection replaced", 240),
     ("a rotation", 250),
     ("given up", 45),

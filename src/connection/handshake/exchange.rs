@@ -6,6 +6,8 @@
 use super::super::question::encode;
 use super::objection::{Objection, Reading, reading_of};
 use super::{Peer, Probe, identity};
+use memchr::memmem;
+
 use crate::config::Login;
 use crate::resp::reply::excerpt;
 use crate::resp::value::Value;
@@ -225,6 +227,9 @@ impl Exchange {
             ))),
             (None, Refusal::Known(permission)) => Err(Objection::PermissionOff(permission, text)),
             (None, Refusal::Silence) if permitted => Err(Objection::Refused(NO_SILENCE.into())),
+            (None, Refusal::Silence) if memmem::find(&text, b"'echo'").is_some() => {
+                Err(Objection::Permission("+echo", text))
+            }
             (None, Refusal::Silence) => Err(Objection::PermissionOff("+client|reply", text)),
         }
     }

@@ -30,11 +30,13 @@ pub(super) struct Mark {
     pub(super) request: Vec<u8>,
 }
 
-/// A command of ours whose reply goes to whoever asked.
+/// Commands of ours whose replies go to whoever asked.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) ticket: u32,
     pub(super) request: Vec<u8>,
+    /// How many it has.
+    pub(super) replies: usize,
     /// So long may pass before the reply comes.
     pub(super) may_take: Duration,
 }

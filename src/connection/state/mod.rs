@@ -68,6 +68,9 @@ pub enum Broken {
     /// The peer broke the protocol: nothing it said since the last fence can be trusted.
     #[error("{0}")]
     Violation(String),
+    /// The server refuses what the work depends on.
+    #[error("{0}")]
+    Refused(String),
     /// The server refuses everything for now, the fence too. Its other replies count.
     #[error("{0}")]
     Unavailable(String),
@@ -210,12 +213,13 @@ impl Exchange {
         }
     }
 
-    /// Asks something of our own, behind everything that is under way; the reply comes under `ticket`. The server may
+    /// Asks something of our own, behind everything that is under way; the replies come under `ticket`. The server may
     /// think about it for so long without a sign of life.
-    pub fn ask(&mut self, ticket: u32, request: Vec<u8>, may_take: Duration) {
+    pub fn ask(&mut self, ticket: u32, requests: &[Vec<u8>], may_take: Duration) {
         self.frames.push_back(Frame::Question(Question {
             ticket,
-            request,
+            replies: requests.len(),
+            request: requests.concat(),
             may_take,
         }));
     }

@@ -15,8 +15,15 @@ pub(super) struct Reader {
     /// Where in the collected bytes the reply begins that is half read; `NO_ITEM` where there is none.
     item: usize,
     lookout: Lookout,
-    /// The reply to a question, as far as it has come.
+    /// The replies to a question, as far as they have come, and what of it is whole.
     gathered: Vec<u8>,
+    question: Told,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    replies: usize,
+    bytes: usize,
 }
 
 const NO_ITEM: usize = usize::MAX;
@@ -161,11 +168,15 @@ impl Exchange {
         }
         match done {
             None => {}
-            Some(Kind::Push | Kind::Attribute) => reply.clear(),
+            Some(Kind::Push | Kind::Attribute) => reply.truncate(self.reader.question.bytes),
             Some(_) => {
-                let reply = std::mem::take(reply);
                 self.replies += 1;
-                if let Some(Frame::Question(question)) = self.pop_answered() {
+                self.reader.question.bytes = reply.len();
+                self.reader.question.replies += 1;
+                let asked = matches!(self.frames.front(), Some(Frame::Question(question)) if question.replies > self.reader.question.replies);
+                if !asked && let Some(Frame::Question(question)) = self.pop_answered() {
+                    let reply = std::mem::take(&mut self.reader.gathered);
+                    self.reader.question = Told::default();
                     self.told.push((question.ticket, reply));
                 }
             }
@@ -238,6 +249,7 @@ impl Reader {
             item: NO_ITEM,
             lookout: Lookout::default(),
             gathered: Vec::new(),
+            question: Told::default(),
         }
     }
 

@@ -149,13 +149,21 @@ impl Exchange {
                 }
                 Ok(consumed)
             }
-            Expected::Refused(_) => {
+            Expected::Refused(consumed) => {
                 let (code, message) = self.reader.refusal()?;
-                Err(if is_passing(&code) && self.patient {
-                    Broken::Unavailable(format!("the server is not available: {message}"))
-                } else {
-                    Broken::Violation(format!("the checkpoint was refused: {message}"))
-                })
+                if !is_passing(&code) {
+                    return Err(Broken::Refused(format!("the checkpoint was refused: {message}")));
+                }
+                self.replies += 1;
+                self.transaction.culprits.push(Culprit {
+                    index: u64::MAX,
+                    place: u64::MAX,
+                    passing: true,
+                });
+                if let Some(Frame::Mark(mark)) = self.pop_answered() {
+                    self.transaction.mark = Some(mark);
+                }
+                Ok(consumed)
             }
         }
     }
@@ -312,7 +320,7 @@ impl Exchange {
         match done {
             None | Some(Kind::Push | Kind::Attribute) => {}
             Some(Kind::Error) => {
-                return Err(Broken::Violation(format!(
+                return Err(Broken::Refused(format!(
                     "the checkpoint was refused: {}",
                     self.reader.refusal()?.1
                 )));
