@@ -362,7 +362,13 @@ test('who asks first continues the run; who does not begins another', async (t) 
   t.deepEqual(await third.lastCheckpoint(), { batch: 1 })
   await executed
   t.not(await client.hget(KEY, 'run'), run)
-  t.deepEqual(await third.set('x', 2).exec().then(() => third.lastCheckpoint()), { batch: 2 })
+  t.deepEqual(
+    await third
+      .set('x', 2)
+      .exec()
+      .then(() => third.lastCheckpoint()),
+    { batch: 2 },
+  )
   await third.close()
   t.is(await client.get('x'), '2')
 })
@@ -532,11 +538,17 @@ test('refused commands and cuts between: each batch is done once all the same', 
   while (cuts < CUTS) {
     batches++
     bulk.call('NO.SUCH').incr('count').lpush('string', 'y').lpush('list', batches).call('NO.SUCH')
-    const { succeeded, failed, replies, failures } = await resolution(t, bulk.xadd('stream', '*', 'batch', batches).exec())
+    const { succeeded, failed, replies, failures } = await resolution(
+      t,
+      bulk.xadd('stream', '*', 'batch', batches).exec(),
+    )
     t.is(replies!.length, 6)
     // Where its replies are lost, a batch that is done counts as succeeded: nothing else is known of it.
     t.true(succeeded >= 3 && failed >= 2 && failed <= 3, `${succeeded} and ${failed}`)
-    t.deepEqual(failures.filter(({ code }) => code === 'ERR').map(({ index }) => index), [0, 4])
+    t.deepEqual(
+      failures.filter(({ code }) => code === 'ERR').map(({ index }) => index),
+      [0, 4],
+    )
   }
   await isExactlyOnce(t, client, batches)
 })

@@ -286,9 +286,7 @@ test('a server without CLIENT REPLY is refused', async (t) => {
 })
 
 test('a server that only seems to be silent is refused', async (t) => {
-  const server = await scriptedFor(t, ([name, word]) =>
-    name === 'CLIENT' && word === 'REPLY' ? resp.ok : undefined,
-  )
+  const server = await scriptedFor(t, ([name, word]) => (name === 'CLIENT' && word === 'REPLY' ? resp.ok : undefined))
   await isRefused(t, { port: server.port }, 'RESPIPE_REFUSED', /does not support CLIENT REPLY/)
   t.false(server.commands.some(([name]) => name === 'SET'))
 })
