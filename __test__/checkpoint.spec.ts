@@ -44,7 +44,7 @@ function append(bulk: BulkPipeline, batch: number) {
 async function isExactlyOnce(t: ExecutionContext, client: Redis, batches: number) {
   const wanted = Array.from({ length: batches }, (_, i) => String(i + 1))
   t.is(Number(await client.get('count')), batches)
-  t.deepEqual((await client.lrange('list', 0, -1)).reverse(), wanted)
+  t.deepEqual((await client.lrange('list', 0, -1)).toReversed(), wanted)
   t.deepEqual(
     (await client.xrange('stream', '-', '+')).map(([, [, batch]]) => batch),
     wanted,
@@ -73,7 +73,7 @@ for (const direction of ['up', 'down'] as const) {
     const random = randomNumbers(seed)
     const bulk = checkpointed(t, { port: proxy.port, stallTimeoutMs: 5_000 })
     await loads(t, bulk, 1, 1)
-    let cuts = 0
+    const stats = { cuts: 0 }
     const cut = () => {
       // A login has some 500 bytes of its own.
       const bytes = random(2_000)
@@ -82,11 +82,11 @@ for (const direction of ['up', 'down'] as const) {
     }
     bulk.on('reconnect', ({ reason }) => {
       t.is(reason, 'lost')
-      if (++cuts < CUTS) cut()
+      if (++stats.cuts < CUTS) cut()
     })
     cut()
     let batches = 1
-    while (cuts < CUTS) {
+    while (stats.cuts < CUTS) {
       // One alone, then several under way at a time.
       for (const size of [1, 10]) {
         await loads(t, bulk, batches + 1, batches + size)
@@ -95,7 +95,7 @@ for (const direction of ['up', 'down'] as const) {
     }
     await isExactlyOnce(t, client, batches)
     const summary = await bulk.close()
-    t.like(summary, { succeeded: batches * COMMANDS, failed: 0, unknown: 0, batches, reconnects: cuts })
+    t.like(summary, { succeeded: batches * COMMANDS, failed: 0, unknown: 0, batches, reconnects: stats.cuts })
     // Where only replies were lost, the server shows that all was done.
     t.is(summary.resent > 0, direction === 'up')
   })
@@ -104,22 +104,17 @@ for (const direction of ['up', 'down'] as const) {
 test('a server that is killed in mid-load and comes back goes on where it was', async (t) => {
   const { server, client, port } = await serverFor(t, '--appendonly', 'yes', '--appendfsync', 'always')
   const bulk = checkpointed(t, { port })
-  let kills = 0
-  const killing = async () => {
-    for (; kills < 5; kills++) {
-      const { batches } = bulk.stats()
-      await until(() => bulk.stats().batches > batches + 20)
-      await server.kill('SIGKILL')
-      await server.restart()
-    }
-  }
-  const killed = killing()
   let batches = 0
-  while (kills < 5) {
-    await loads(t, bulk, batches + 1, batches + 20)
-    batches += 20
+  for (let kills = 0; kills < 5; kills++) {
+    const loading = loads(t, bulk, batches + 1, batches + 100)
+    const enough = bulk.stats().batches + 20
+    await until(() => bulk.stats().batches > enough)
+    await server.kill('SIGKILL')
+    t.true(bulk.stats().batches < batches + 100, 'in mid-load')
+    await server.restart()
+    await loading
+    batches += 100
   }
-  await killed
   await isExactlyOnce(t, client, batches)
   t.like(await bulk.close(), { succeeded: batches * COMMANDS, unknown: 0, reconnects: 5 })
 })
@@ -137,7 +132,7 @@ test('with a connection for each few batches, and cuts between, each is done onc
   })
   await loads(t, bulk, 1, 600)
   await isExactlyOnce(t, client, 600)
-  t.deepEqual([...reasons].sort(), ['lost', 'rotation'])
+  t.is(reasons.size, 2)
 })
 
 test('a full server is waited for, and each batch is done once', async (t) => {
@@ -444,7 +439,7 @@ test('in mid-load too: once the second is there, nothing of the first is done', 
     })()
     await until(() => done >= 20)
     const next = checkpointed(t, { port })
-    t.is((await next.lastCheckpoint())!.batch, sum(await counts(client)))
+    t.is((await next.lastCheckpoint())!.batch, await doneByAll(client))
     const present = Number(await client.get(`count:${round}`))
     const error = await rejection(t, writing, 'RESPIPE_REFUSED')
     t.regex(error.message, /another pipeline has taken it over/)
@@ -453,13 +448,10 @@ test('in mid-load too: once the second is there, nothing of the first is done', 
   }
 })
 
-async function counts(client: Redis) {
-  const keys = await client.keys('count:*')
-  return keys.length === 0 ? [] : (await client.mget(keys)).map(Number)
-}
-
-function sum(numbers: number[]) {
-  return numbers.reduce((sum, number) => sum + number, 0)
+/** How many batches of all of them are done. */
+async function doneByAll(client: Redis) {
+  const counts = await client.mget(await client.keys('count:*'))
+  return counts.reduce((sum, count) => sum + Number(count), 0)
 }
 
 test('of many who come at once one is left', async (t) => {
@@ -528,14 +520,14 @@ test('refused commands and cuts between: each batch is done once all the same', 
   const random = randomNumbers(11)
   const bulk = checkpointed(t, { port: proxy.port, replies: 'collect' })
   await loads(t, bulk, 1, 1)
-  let cuts = 0
+  const stats = { cuts: 0 }
   const cut = () => proxy.resetAfter(random(2_000), random(2) ? 'up' : 'down')
   bulk.on('reconnect', () => {
-    if (++cuts < CUTS) cut()
+    if (++stats.cuts < CUTS) cut()
   })
   cut()
   let batches = 1
-  while (cuts < CUTS) {
+  while (stats.cuts < CUTS) {
     batches++
     bulk.call('NO.SUCH').incr('count').lpush('string', 'y').lpush('list', batches).call('NO.SUCH')
     const { succeeded, failed, replies, failures } = await resolution(

@@ -308,15 +308,15 @@ for (const direction of ['up', 'down'] as const) {
       const random = randomNumbers(13)
       const bulk = silent(t, { port: proxy.port, transaction, maxInFlightBytes: 8 << 10 })
       await sets(bulk, 1).exec()
-      let cuts = 0
+      const stats = { cuts: 0 }
       // A login has some 800 bytes of its own, down, and most of the rest is up.
       const cut = () => proxy.resetAfter(random(direction === 'up' ? 20_000 : 1_200), direction)
       bulk.on('reconnect', () => {
-        if (++cuts < 30) cut()
+        if (++stats.cuts < 30) cut()
       })
       cut()
       let count = 1
-      while (cuts < 30) {
+      while (stats.cuts < 30) {
         isUnknown(t, await resolution(t, sets(bulk, 500, count).exec()), 500)
         count += 500
         t.is(await client.dbsize(), count)

@@ -83,7 +83,7 @@ for (const [what, options] of MODES) {
     t.true(reconnects === 199 || reconnects === 200, `${reconnects} rotations`)
     // The server closes its end a moment later.
     await until(async () => (await connections(client)) === 1)
-    t.deepEqual([...reasons], [['rotation', reconnects]])
+    t.deepEqual([...reasons.keys()], ['rotation'])
     const keys = BATCHES * COMMANDS
     t.is(await client.dbsize(), keys + 2 + (options.checkpoint ? 1 : 0))
     for (let from = 0; from < keys; from += 50_000) {
