@@ -405,6 +405,19 @@ test('a hash of somebody else is no run to continue', async (t) => {
   t.deepEqual(await bulk.lastCheckpoint(), { batch: 2 })
 })
 
+test('a key that becomes something else in mid-load ends the load', async (t) => {
+  const { client, port } = await serverFor(t)
+  const bulk = checkpointed(t, { port })
+  await loads(t, bulk, 1, 3)
+  await client.set(KEY, 'mine')
+  // Its commands are done, and nothing says so.
+  const error = await rejection(t, append(bulk, 4).exec(), /^RESPIPE_(PROTOCOL|REFUSED)$/)
+  t.regex(error.message, /the checkpoint was refused: WRONGTYPE/)
+  t.like(error.outcome, { succeeded: 0, failed: 0, unknown: COMMANDS })
+  await rejection(t, append(bulk, 5).exec(), 'RESPIPE_REFUSED')
+  t.is(await client.get(KEY), 'mine')
+})
+
 // ---- Two at a time ----
 
 test('who comes second takes over; the first is told, and writes no more', async (t) => {
