@@ -217,7 +217,7 @@ async function continues(t: ExecutionContext, { options }: Place, told?: [string
 
 /** The server stands still until the connection is given up, with a batch under way. */
 async function stalls(t: ExecutionContext, { server, options }: Place) {
-  const bulk = bulkFor(t, { ...options, stallTimeoutMs: 500 })
+  const bulk = bulkFor(t, { ...options, stallTimeoutMs: 1_000 })
   await resolution(t, bulk.set('key', 0).exec())
   await server.kill('SIGSTOP')
   const executed = bulk.set('key', 1).exec()

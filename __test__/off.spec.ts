@@ -356,7 +356,7 @@ test('what cannot be repeated is done once at most, and is not sent again', asyn
 test('a connection that was given up is ended: nothing of it comes later', async (t) => {
   const { client, port } = await serverFor(t)
   const way = await wayTo(t, port)
-  const bulk = silent(t, { port: way.port, stallTimeoutMs: 500 })
+  const bulk = silent(t, { port: way.port, stallTimeoutMs: 2_000 })
   await sets(bulk, 1).exec()
   way.hold()
   for (let i = 0; i < 1_000; i++) bulk.set('key', `old:${i}`)
@@ -409,7 +409,7 @@ test('a server that takes everything and never answers is a stall', async (t) =>
   // As one does that has met a protocol error while replies were off.
   const { port } = await serverFor(t)
   const proxy = await proxyFor(t, { port })
-  const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 500, retry: { attempts: 0 } })
+  const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 2_000, retry: { attempts: 0 } })
   await sets(bulk, 1).exec()
   proxy.swallowReplies()
   const error = await rejection(t, sets(bulk, 1_000).exec(), 'RESPIPE_STALLED')
