@@ -4,8 +4,8 @@ import test, { type ExecutionContext } from 'ava'
 import { Redis } from 'ioredis'
 
 import type { BulkPipelineOptions } from '../index.js'
-import { bulkFor, rejection, resolution } from './helpers/outcomes.ts'
-import { startServer } from './helpers/server.ts'
+import { bulkFor, rejection, resolution, until } from './helpers/outcomes.ts'
+import { type Server, startServer } from './helpers/server.ts'
 
 const PASSWORD = 'acl-secret'
 const BATCHES = 5
@@ -13,6 +13,8 @@ const BATCHES = 5
 interface Row {
   what: string
   options: BulkPipelineOptions
+  /** What it needs too, and other rows show the lack of. */
+  besides?: string[]
   /** Beside SET, which is what is loaded; each with the code and the text under which its lack is told. */
   permissions: Record<string, [code: string, text: RegExp]>
   /** What works with all of them; otherwise `loads`. */
@@ -22,12 +24,16 @@ interface Row {
 }
 
 interface Place {
+  server: Server
   /** Of the user with exactly the permissions of the row. */
   options: BulkPipelineOptions
   admin: Redis
 }
 
 const ECHO: Row['permissions'] = { '+echo': ['RESPIPE_AUTH', /the user needs the permission \+echo: NOPERM/] }
+
+const CHECKPOINT = { checkpoint: 'load:checkpoint' }
+const CHECKPOINT_NEEDS = ['+echo', '+multi', '+exec', '+hset', '+hgetall']
 
 const ROWS: Row[] = [
   { what: 'check', options: {}, permissions: ECHO },
@@ -45,10 +51,103 @@ const ROWS: Row[] = [
     permissions: { ...ECHO, '+client|setname': ['RESPIPE_AUTH', /CLIENT SETNAME: NOPERM/] },
   },
   { what: 'query', options: {}, permissions: ECHO, script: looks },
+  {
+    what: 'off',
+    options: { replies: 'off' },
+    permissions: {
+      ...ECHO,
+      '+client|reply': ['RESPIPE_AUTH', /with replies: 'off' the user needs the permission \+client\|reply: NOPERM/],
+    },
+    script: loadsInSilence,
+  },
+  {
+    what: 'off in transactions',
+    options: { replies: 'off', transaction: true },
+    permissions: {
+      ...ECHO,
+      '+client|reply': ['RESPIPE_AUTH', /\+client\|reply: NOPERM/],
+      '+multi': ['RESPIPE_AUTH', /needs MULTI: NOPERM/],
+      '+exec': ['RESPIPE_AUTH', /needs EXEC: NOPERM/],
+    },
+    script: loadsInSilence,
+  },
+  {
+    what: 'the count of errors that goes with off',
+    options: { replies: 'off' },
+    besides: ['+echo', '+client|reply'],
+    permissions: { '+info': ['', /null/] },
+    script: (t, place) => loadsInSilence(t, place, 0),
+    without: (t, place) => loadsInSilence(t, place, null),
+  },
+  {
+    what: 'waitReplicas',
+    options: { waitReplicas: { count: 1, timeoutMs: 20 } },
+    besides: ['+echo'],
+    permissions: { '+wait': ['RESPIPE_AUTH', /waitReplicas needs WAIT: NOPERM/] },
+    script: asksForReplicas,
+    // The load itself goes on without it.
+    without: asksForReplicas,
+  },
+  {
+    what: 'checkpoint',
+    options: CHECKPOINT,
+    permissions: {
+      ...ECHO,
+      '+multi': ['NOPERM', /'multi'/],
+      '+exec': ['EXECABORT', /NOPERM .*'exec'/],
+      '+hset': ['RESPIPE_AUTH', /checkpoint needs HSET: NOPERM/],
+      '+hgetall': ['RESPIPE_AUTH', /checkpoint needs HGETALL: NOPERM/],
+    },
+  },
+  {
+    what: 'checkpoint that another process continues',
+    options: CHECKPOINT,
+    besides: CHECKPOINT_NEEDS,
+    permissions: {
+      '+hdel': ['RESPIPE_AUTH', /checkpoint needs HDEL: NOPERM/],
+      '+client|info': ['RESPIPE_AUTH', /written by another connection, which cannot be ended: .*\(CLIENT INFO\)/],
+      '+client|kill': [
+        'RESPIPE_AUTH',
+        /written by another connection, which cannot be ended: .*\+client\|kill: NOPERM/,
+      ],
+    },
+    script: continues,
+    without: continues,
+  },
+  {
+    what: 'sending again after a stall of our own',
+    options: {},
+    besides: ['+echo'],
+    permissions: { '+client|info': ['', /./], '+client|kill': ['', /./] },
+    script: sendsAgain,
+    without: leavesUnknown,
+  },
+  {
+    what: 'the same by run_id',
+    options: {},
+    besides: ['+echo'],
+    permissions: { '+info': ['', /./], '+client|kill': ['', /./] },
+    script: sendsAgain,
+    without: leavesUnknown,
+  },
+  {
+    what: 'checkpoint after a stall of our own',
+    options: CHECKPOINT,
+    besides: CHECKPOINT_NEEDS,
+    permissions: {
+      '+client|info': ['RESPIPE_AUTH', /the connection before cannot be ended, as checkpoint needs: .*\(CLIENT INFO\)/],
+      '+client|kill': [
+        'RESPIPE_AUTH',
+        /the connection before cannot be ended, as checkpoint needs: .*\+client\|kill: NOPERM/,
+      ],
+    },
+    script: sendsAgain,
+    without: sendsAgain,
+  },
 ]
 
-for (const { what, options, permissions, script = loads, without = refused } of ROWS) {
-  const needed = Object.keys(permissions)
+for (const { what, options, permissions, besides = [], script = loads, without = refused } of ROWS) {
+  const needed = [...besides, ...Object.keys(permissions)]
 
   test(`${what}: ${needed.join(' ')} will do`, async (t) => {
     await script(t, await placeFor(t, options, needed))
@@ -63,9 +162,10 @@ for (const { what, options, permissions, script = loads, without = refused } of 
 }
 
 test('with no permission but the least, three refusals a login are all that the server notes', async (t) => {
-  const { options, admin } = await placeFor(t, {}, ['+echo'])
+  const place = await placeFor(t, {}, ['+echo'])
+  const { admin } = place
   await admin.acl('LOG', 'RESET')
-  await loads(t, { options, admin })
+  await loads(t, place)
   const log = (await admin.acl('LOG')) as unknown as string[][]
   const denied = log.map((entry) => entry[entry.indexOf('object') + 1])
   // The newest first.
@@ -83,7 +183,68 @@ async function loads(t: ExecutionContext, { options, admin }: Place) {
   const { succeeded, reconnects } = await bulk.close()
   t.is(succeeded, 10 * BATCHES)
   t.is(reconnects > 0, options.reconnectEvery !== undefined)
-  t.is(await admin.dbsize(), 10 * BATCHES)
+  t.is(await admin.dbsize(), 10 * BATCHES + (options.checkpoint ? 1 : 0))
+}
+
+async function loadsInSilence(t: ExecutionContext, { options, admin }: Place, errors: number | null = null) {
+  const bulk = bulkFor(t, options)
+  for (let i = 0; i < 10; i++) bulk.set(`key:${i}`, i)
+  t.like(await resolution(t, bulk.close()), { unknown: 10, serverErrorReplies: errors })
+  t.is(await admin.dbsize(), 10)
+}
+
+/** There is none. */
+async function asksForReplicas(
+  t: ExecutionContext,
+  { options }: Place,
+  [code, text]: [string, RegExp] = ['RESPIPE_REFUSED', /only 0 of 1 replicas/],
+) {
+  const error = await rejection(t, bulkFor(t, options).set('key', 'value').close(), code)
+  t.regex(error.message, text)
+  t.like(error.outcome, { succeeded: 1 })
+}
+
+async function continues(t: ExecutionContext, { options }: Place, told?: [string, RegExp]) {
+  await bulkFor(t, options).set('key', 1).exec()
+  const next = bulkFor(t, options)
+  if (told) {
+    const error = await t.throwsAsync(next.lastCheckpoint(), { code: told[0] })
+    t.regex(error!.message, told[1])
+  } else {
+    t.deepEqual(await next.lastCheckpoint(), { batch: 1 })
+  }
+}
+
+/** The server stands still until the connection is given up, with a batch under way. */
+async function stalls(t: ExecutionContext, { server, options }: Place) {
+  const bulk = bulkFor(t, { ...options, stallTimeoutMs: 1_000 })
+  await resolution(t, bulk.set('key', 0).exec())
+  await server.kill('SIGSTOP')
+  const executed = bulk.set('key', 1).exec()
+  await until(() => bulk.stats().inFlightBytes > 0)
+  await until(() => !bulk.stats().connected)
+  await server.kill('SIGCONT')
+  return { bulk, executed }
+}
+
+async function sendsAgain(t: ExecutionContext, place: Place, told?: [string, RegExp]) {
+  const { bulk, executed } = await stalls(t, place)
+  if (told) {
+    const error = await rejection(t, executed, told[0])
+    t.regex(error.message, told[1])
+    t.like(error.outcome, { unknown: 1 })
+    return
+  }
+  t.like(await resolution(t, executed), { succeeded: 1 })
+  t.like(await bulk.set('key', 2).close(), { succeeded: 3, reconnects: 1 })
+  t.is(await place.admin.get('key'), '2')
+}
+
+async function leavesUnknown(t: ExecutionContext, place: Place) {
+  const { bulk, executed } = await stalls(t, place)
+  t.like(await resolution(t, executed), { succeeded: 0, unknown: 1 })
+  t.like(await bulk.set('key', 2).close(), { succeeded: 2, unknown: 1, reconnects: 1, resent: 0 })
+  t.is(await place.admin.get('key'), '2')
 }
 
 /** Nothing arrives: the login fails, or each command does. */
@@ -113,8 +274,8 @@ async function looks(t: ExecutionContext, { options }: Place) {
 async function placeFor(t: ExecutionContext, wanted: BulkPipelineOptions, permissions: string[]): Promise<Place> {
   const server = await startServer()
   t.teardown(() => server.stop())
-  const admin = new Redis({ port: server.port, db: wanted.db ?? 0 })
+  const admin = new Redis({ port: server.port, db: wanted.db ?? 0, disableClientInfo: true })
   t.teardown(() => admin.disconnect())
   await admin.acl('SETUSER', 'loader', 'reset', 'on', `>${PASSWORD}`, '~*', '-@all', '+set', ...permissions)
-  return { options: { port: server.port, username: 'loader', password: PASSWORD, ...wanted }, admin }
+  return { server, options: { port: server.port, username: 'loader', password: PASSWORD, ...wanted }, admin }
 }

@@ -16,7 +16,8 @@ const COMMANDS = 500
 async function serverFor(t: ExecutionContext) {
   const server = await startServer()
   t.teardown(() => server.stop())
-  const client = new Redis(server.port)
+  // Its word on itself is an error on servers before Redis 7.2, which count it.
+  const client = new Redis({ port: server.port, disableClientInfo: true })
   t.teardown(() => client.disconnect())
   return { server, client }
 }
@@ -31,51 +32,74 @@ async function connections(client: Redis): Promise<number> {
   return list.trim().split('\n').length - 1
 }
 
-for (const replies of ['check', 'collect'] as const) {
-  for (const transaction of [false, true]) {
-    test(`${replies}${transaction ? ', in transactions' : ''}: 2,000 batches over 200 connections`, async (t) => {
-      const { server, client } = await serverFor(t)
-      const bulk = bulkPipeline({ port: server.port, reconnectEvery: 10, replies, transaction })
-      const reasons = new Map<string, number>()
-      bulk.on('reconnect', ({ reason }) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1))
-      await client.set('string', 'x')
-      let refused = 0
-      const checked = async (executed: Promise<BatchResult>, batch: number) => {
-        const result = await executed
-        refused += result.failed
-        t.is(result.failures[0]?.index, COMMANDS)
-        if (replies === 'collect') t.is(result.replies?.at(-1), batch + 1)
-      }
-      for (let batch = 0; batch < BATCHES; batch++) {
-        for (let index = 0; index < COMMANDS; index++) bulk.hset(`key:${batch * COMMANDS + index}`, 'field', batch)
-        // A refusal in every batch changes nothing.
-        bulk.lpush('string', 'y').incr('counter')
-        const executed = checked(bulk.exec(), batch)
-        if (bulk.needsDrain) await executed
-      }
-      const { commands, succeeded, failed, unknown, batches, reconnects, resent } = await bulk.sync()
+const MODES: [what: string, options: BulkPipelineOptions][] = [
+  ['check', {}],
+  ['check, in transactions', { transaction: true }],
+  ['collect', { replies: 'collect' }],
+  ['collect, in transactions', { replies: 'collect', transaction: true }],
+  ['off', { replies: 'off' }],
+  ['off, in transactions', { replies: 'off', transaction: true }],
+  ['checkpoint', { checkpoint: 'checkpoint' }],
+  ['checkpoint and collect', { checkpoint: 'checkpoint', replies: 'collect' }],
+]
+
+for (const [what, options] of MODES) {
+  test(`${what}: 2,000 batches over 200 connections`, async (t) => {
+    const { server, client } = await serverFor(t)
+    const bulk = bulkPipeline({ port: server.port, reconnectEvery: 10, ...options })
+    const reasons = new Map<string, number>()
+    bulk.on('reconnect', ({ reason }) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1))
+    await client.set('string', 'x')
+    const silent = options.replies === 'off'
+    let refused = 0
+    const checked = async (executed: Promise<BatchResult>, batch: number) => {
+      const result = await executed
+      refused += result.failed
+      t.is(result.failures[0]?.index, silent ? undefined : COMMANDS)
+      if (options.replies === 'collect') t.is(result.replies?.at(-1), batch + 1)
+    }
+    for (let batch = 0; batch < BATCHES; batch++) {
+      for (let index = 0; index < COMMANDS; index++) bulk.hset(`key:${batch * COMMANDS + index}`, 'field', batch)
+      // A refusal in every batch changes nothing.
+      bulk.lpush('string', 'y').incr('counter')
+      const executed = checked(bulk.exec(), batch)
+      if (bulk.needsDrain) await executed
+    }
+    const { commands, succeeded, failed, unknown, batches, reconnects, resent, serverErrorReplies } = await bulk.sync()
+    const all = BATCHES * (COMMANDS + 2)
+    t.deepEqual(
+      { commands, succeeded, failed, unknown, batches, resent, refused, serverErrorReplies },
+      {
+        commands: all,
+        succeeded: silent ? 0 : all - BATCHES,
+        failed: silent ? 0 : BATCHES,
+        unknown: silent ? all : 0,
+        batches: BATCHES,
+        resent: 0,
+        refused: silent ? 0 : BATCHES,
+        serverErrorReplies: silent ? BATCHES : undefined,
+      },
+    )
+    t.true(reconnects === 199 || reconnects === 200, `${reconnects} rotations`)
+    // The server closes its end a moment later.
+    await until(async () => (await connections(client)) === 1)
+    t.deepEqual([...reasons.keys()], ['rotation'])
+    const keys = BATCHES * COMMANDS
+    t.is(await client.dbsize(), keys + 2 + (options.checkpoint ? 1 : 0))
+    for (let from = 0; from < keys; from += 50_000) {
+      const looks = client.pipeline()
+      for (let key = from; key < from + 50_000; key += 97) looks.hget(`key:${key}`, 'field')
+      const found = ((await looks.exec()) ?? []).map(([, value]) => value)
       t.deepEqual(
-        { commands, succeeded, failed, unknown, batches, resent, refused },
-        {
-          commands: BATCHES * (COMMANDS + 2),
-          succeeded: BATCHES * (COMMANDS + 1),
-          failed: BATCHES,
-          unknown: 0,
-          batches: BATCHES,
-          resent: 0,
-          refused: BATCHES,
-        },
+        found,
+        found.map((_, i) => String(Math.floor((from + i * 97) / COMMANDS))),
       )
-      t.true(reconnects === 199 || reconnects === 200, `${reconnects} rotations`)
-      // The server closes its end a moment later.
-      await until(async () => (await connections(client)) === 1)
-      t.deepEqual([...reasons.keys()], ['rotation'])
-      t.is(await client.dbsize(), BATCHES * COMMANDS + 2)
-      t.is(await client.get('counter'), String(BATCHES))
-      await bulk.close()
-      await until(async () => (await connections(client)) === 0)
-    })
-  }
+    }
+    t.is(await client.get('counter'), String(BATCHES))
+    if (options.checkpoint) t.is(await client.hget('checkpoint', 'batch'), String(BATCHES))
+    await bulk.close()
+    await until(async () => (await connections(client)) === 0)
+  })
 }
 
 test('automatic batches count', async (t) => {
