@@ -26,7 +26,7 @@ impl Exchange {
         self.forget_connection();
         // What was refused for now goes first.
         self.retry();
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// Nobody could see to it that the connection before runs nothing any more: nothing of it is sent again.
@@ -57,7 +57,7 @@ impl Exchange {
             self.drop_frames(serial);
         }
         self.drop_needless_frames();
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// The server shows that of the batches that are not over, it holds the first `count`.
@@ -72,7 +72,7 @@ impl Exchange {
             }
         }
         self.drop_needless_frames();
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// The work is given up: what was not written is certainly not done.
@@ -81,7 +81,7 @@ impl Exchange {
         let over = self.finished.len();
         self.settle_in_flight(cause, Resend::None);
         self.forget_connection();
-        self.finish_settled(None);
+        self.finish_settled();
         for finished in &mut self.finished[over..] {
             finished.error.get_or_insert_with(|| cause.clone());
         }
