@@ -78,7 +78,7 @@ fn what_is_refused_for_now_is_sent_again_in_order_before_anything_newer() {
     );
     exchange.disconnected(&lost());
     // INCR may have been done by now.
-    assert_eq!(names(&mut exchange), ["SET b 2", "SET e 5", "ECHO"]);
+    assert_eq!(names(&mut exchange), ["SET b 2", "ECHO"]);
     let _ = finish_after_loss(&mut exchange);
 }
 
@@ -322,5 +322,26 @@ fn given_up_before_it_was_sent_again_it_is_unknown() {
             [(0, 0, 2), (0, 1, 0)],
             "{settings:?}"
         );
+    }
+}
+
+#[test]
+fn what_was_sent_again_twice_still_ends_its_batch() {
+    for settings in [patient(plain()), transactions()] {
+        let mut exchange = Exchange::new(settings);
+        exchange.push(batch(&["SET a 1"]), 0);
+        let mut input = OOM.to_vec();
+        if settings.transaction == Transaction::EachBatch {
+            names(&mut exchange);
+            exchange.received(b"+OK\r\n").unwrap();
+            input.extend(b"-EXECABORT Transaction discarded because of previous errors.\r\n");
+        }
+        let (_, nonce) = fenced(&mut exchange);
+        exchange.received(&[input, nonce].concat()).unwrap();
+        exchange.retry();
+        names(&mut exchange);
+        exchange.disconnected(&lost());
+        finish(&mut exchange);
+        assert_eq!(counts(&only_finished(&mut exchange)), (1, 0, 0));
     }
 }
