@@ -1,13 +1,28 @@
-// The fault matrix (section 3.2): what a pipeline makes of faults between it and a real server. Where nobody is there
-// to load into see peers.spec.ts, for wrong replies protocol.spec.ts, for TLS tls.spec.ts.
+// The fault matrix (section 3.2), by column where they differ: what a pipeline makes of faults between it and a real
+// server. Losses are in loss.spec.ts, what passes by itself in refusals.spec.ts, and see off.spec.ts and
+// checkpoint.spec.ts. Where nobody is there to load into see peers.spec.ts, for wrong replies protocol.spec.ts, for TLS
+// tls.spec.ts.
 import test, { type ExecutionContext } from 'ava'
 import { inspect } from 'node:util'
-import { Redis } from 'ioredis'
-import type { BulkPipeline, Outcome, RespipeError } from '../index.js'
+import type { BulkPipelineOptions, Outcome, RespipeError } from '../index.js'
+import {
+  areDone,
+  clientOf,
+  COLUMNS,
+  columns,
+  increments,
+  isHonest,
+  proxyFor,
+  serverFor,
+  sets,
+  settled,
+  spin,
+  stale,
+  told,
+} from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
-import { startProxy } from './helpers/proxy.ts'
 import { scriptedFor } from './helpers/scripted.ts'
-import { freePort, type Server, startServer, type ServerOptions } from './helpers/server.ts'
+import { freePort, type Server, startServer } from './helpers/server.ts'
 
 /** For tests that neither stop nor configure it; each has keys of its own. */
 let shared: Server
@@ -18,80 +33,49 @@ test.before(async () => {
 
 test.after.always(() => shared?.stop())
 
-async function serverFor(t: ExecutionContext, ...args: string[]) {
-  const server = await startServer({ args } satisfies ServerOptions)
-  t.teardown(() => server.stop())
-  return server
-}
-
-async function proxyFor(t: ExecutionContext, target: { port: number }) {
-  const proxy = await startProxy(target)
-  t.teardown(() => proxy.stop())
-  return proxy
-}
-
-function clientOf(t: ExecutionContext, { port }: { port: number }) {
-  const client = new Redis({ port, host: '127.0.0.1' })
-  client.on('error', () => {})
-  t.teardown(() => client.disconnect())
-  return client
-}
-
-function increments(bulk: BulkPipeline, count: number, key: string) {
-  for (let i = 0; i < count; i++) bulk.incr(key)
-  return bulk
-}
-
-/** What is acknowledged is there; what is there beyond that is in doubt. */
-async function isHonest(t: ExecutionContext, client: Redis, key: string, { succeeded, unknown }: Outcome) {
-  const present = Number(await client.get(key))
-  t.true(
-    succeeded <= present && present <= succeeded + unknown,
-    `${succeeded} acknowledged, ${present} present, ${unknown} in doubt`,
-  )
-}
-
-/** Keeps the thread until so much is acknowledged: what comes next comes in mid-load, however busy the machine is. */
-function spin(bulk: BulkPipeline, succeeded: number) {
-  const deadline = performance.now() + 20_000
-  while (bulk.stats().succeeded < succeeded) {
-    if (performance.now() > deadline) throw new Error(`${succeeded} commands took too long`)
-  }
-}
-
 const FOR_EVER = { firstConnect: 1_000_000 }
 
 // Nobody there
 
-test('fault 1: a server that comes up late is waited for', async (t) => {
-  const port = await freePort()
-  const bulk = bulkFor(t, { port, retry: FOR_EVER })
-  const result = increments(bulk, 10, 'n').exec()
-  t.false(bulk.stats().connected)
-  const server = await startServer({ port })
-  t.teardown(() => server.stop())
-  t.is((await resolution(t, result)).succeeded, 10)
-  t.is(bulk.stats().reconnects, 0)
-})
+for (const column of columns) {
+  test(`fault 1, ${column}: a server that comes up late is waited for`, async (t) => {
+    const port = await freePort()
+    const bulk = bulkFor(t, { port, ...COLUMNS[column], retry: FOR_EVER })
+    const result = increments(bulk, 10, 'n').exec()
+    t.false(bulk.stats().connected)
+    const server = await startServer({ port })
+    t.teardown(() => server.stop())
+    areDone(t, column, await resolution(t, result))
+    t.is(bulk.stats().reconnects, 0)
+  })
 
-test('fault 1: once that is used up, whatever waits is given up for the same cause', async (t) => {
-  const port = await freePort()
-  const bulk = bulkFor(t, { port, retry: { firstConnect: 3 } })
-  const results = [1, 2, 3].map((count) => increments(bulk, count, 'n').exec())
-  const errors: RespipeError[] = []
-  for (const [i, result] of results.entries()) {
-    const error = await rejection(t, result, 'RESPIPE_CONNECT')
-    t.deepEqual(error.outcome.errors, { RESPIPE_CONNECT: i + 1 })
-    t.is(error.outcome.unknown, 0)
-    errors.push(error)
-  }
-  t.is(new Set(errors.map(({ message }) => message)).size, 1)
+  test(`fault 1, ${column}: once that is used up, whatever waits is given up for the same cause`, async (t) => {
+    const port = await freePort()
+    const bulk = bulkFor(t, { port, ...COLUMNS[column], retry: { firstConnect: 3 } })
+    const results = [1, 2, 3].map((count) => increments(bulk, count, 'n').exec())
+    const errors: RespipeError[] = []
+    for (const [i, result] of results.entries()) {
+      const error = await rejection(t, result, 'RESPIPE_CONNECT')
+      t.deepEqual(error.outcome.errors, { RESPIPE_CONNECT: i + 1 })
+      t.is(error.outcome.unknown, 0)
+      errors.push(error)
+    }
+    t.is(new Set(errors.map(({ message }) => message)).size, 1)
 
-  const server = await startServer({ port })
-  t.teardown(() => server.stop())
-  t.is((await resolution(t, increments(bulk, 10, 'n').exec())).succeeded, 10)
-  t.is(await clientOf(t, server).get('n'), '10')
-})
+    const server = await startServer({ port })
+    t.teardown(() => server.stop())
+    areDone(t, column, await resolution(t, increments(bulk, 10, 'n').exec()))
+    t.is(await clientOf(t, server).get('n'), '10')
+  })
+
+  test(`fault 2, ${column}: a plain port in place of TLS: no byte of the data is written`, async (t) => {
+    const server = await scriptedFor(t, { silent: true })
+    const limits = { connectTimeoutMs: 200, retry: { attempts: 0 } }
+    const bulk = bulkFor(t, { port: server.port, tls: true, ...COLUMNS[column], ...limits })
+    const error = await rejection(t, increments(bulk, 10, 'n').exec(), 'RESPIPE_TLS')
+    t.deepEqual(error.outcome.errors, { RESPIPE_TLS: 10 })
+  })
+}
 
 test('fault 1: attempts: 0 tries once', async (t) => {
   const server = await scriptedFor(t, { onConnection: (socket) => socket.end() })
@@ -111,45 +95,71 @@ for (const [fault, name, said, code] of [
   ['6: CLUSTERDOWN', 'PING', '-CLUSTERDOWN no', 'RESPIPE_CONNECT'],
   ['7: a replica', 'HELLO', '*4\r\n+mode\r\n+standalone\r\n+role\r\n+slave', 'RESPIPE_REFUSED'],
 ] as const) {
-  test(`fault ${fault}: no byte of the data is written`, async (t) => {
-    const server = await scriptedFor(t, ([command]) => (command === name ? `${said}\r\n` : undefined))
-    const bulk = bulkFor(t, { port: server.port, db: 1, password: 'x', retry: { firstConnect: 1 } })
-    const error = await rejection(t, increments(bulk, 1_000, 'n').exec(), code)
-    t.deepEqual(error.outcome.errors, { [code]: 1_000 })
-    t.is(server.connections, code === 'RESPIPE_CONNECT' && !said.startsWith('-DENIED') ? 2 : 1)
-    t.false(server.commands.some(([command]) => command === 'INCR'))
-  })
+  for (const column of columns) {
+    const [row, what] = fault.split(': ')
+    test(`fault ${row}, ${column}: ${what}: no byte of the data is written`, async (t) => {
+      const server = await scriptedFor(t, ([command]) => (command === name ? `${said}\r\n` : undefined))
+      const bulk = bulkFor(t, {
+        port: server.port,
+        db: 1,
+        password: 'x',
+        ...COLUMNS[column],
+        retry: { firstConnect: 1 },
+      })
+      const error = await rejection(t, increments(bulk, 1_000, 'n').exec(), code)
+      t.deepEqual(error.outcome.errors, { [code]: 1_000 })
+      t.is(server.connections, code === 'RESPIPE_CONNECT' && !said.startsWith('-DENIED') ? 2 : 1)
+      t.false(server.commands.some(([command]) => command === 'INCR'))
+    })
+  }
 }
 
 // Lost connections
 
-test('fault 8: a connection that ends while idle is replaced in silence', async (t) => {
-  const server = await serverFor(t)
-  const client = clientOf(t, server)
-  const bulk = bulkFor(t, { port: server.port })
-  const heard: unknown[] = []
-  bulk.on('reconnect', (info) => heard.push(info))
-  bulk.on('error', (error) => heard.push(error))
-  for (let round = 0; round < 3; round++) {
-    t.is((await resolution(t, increments(bulk, 10, 'n').exec())).succeeded, 10)
-    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-    await until(() => !bulk.stats().connected)
-  }
-  const summary = await bulk.close()
-  t.like(summary, { commands: 30, succeeded: 30, unknown: 0, reconnects: 2 })
-  const info = { reason: 'lost', address: `127.0.0.1:${server.port}` }
-  t.deepEqual(heard, [info, info])
-})
+for (const column of columns) {
+  test(`fault 8, ${column}: a connection that ends while idle is replaced in silence`, async (t) => {
+    const server = await serverFor(t)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    const heard: unknown[] = []
+    bulk.on('reconnect', (info) => heard.push(info))
+    bulk.on('error', (error) => heard.push(error))
+    for (let round = 0; round < 3; round++) {
+      areDone(t, column, await resolution(t, increments(bulk, 10, 'n').exec()))
+      await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      await until(() => !bulk.stats().connected)
+    }
+    const summary = await bulk.close()
+    areDone(t, column, summary)
+    // With replies off, the server is asked for its errors at the end.
+    const reconnects = column === 'off' ? 3 : 2
+    t.deepEqual([summary.commands, summary.resent, summary.reconnects], [30, 0, reconnects])
+    t.is(await client.get('n'), '30')
+    const info = { reason: 'lost', address: `127.0.0.1:${server.port}` }
+    t.deepEqual(
+      heard,
+      Array.from({ length: reconnects }, () => info),
+    )
+  })
+}
 
 // Servers that do not move
 
-test('fault 11: a paused server is waited for', async (t) => {
-  const server = await serverFor(t)
-  await clientOf(t, server).client('PAUSE', 200, 'WRITE')
-  const bulk = bulkFor(t, { port: server.port })
-  t.is((await resolution(t, increments(bulk, 20_000, 'n').exec())).succeeded, 20_000)
-  t.is(bulk.stats().reconnects, 0)
-})
+for (const column of columns) {
+  test(`fault 11, ${column}: a paused server is waited for`, async (t) => {
+    const server = await serverFor(t)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    await bulk.set('first', 0).exec()
+    await client.client('PAUSE', 60_000, 'WRITE')
+    const result = increments(bulk, 20_000, 'n').exec()
+    await until(() => bulk.stats().inFlightBytes > 0)
+    await client.call('CLIENT', 'UNPAUSE')
+    areDone(t, column, await resolution(t, result))
+    t.is(await client.get('n'), '20000')
+    t.is(bulk.stats().reconnects, 0)
+  })
+}
 
 // Refused commands
 
@@ -174,6 +184,17 @@ test('fault 12: refused commands are told with index, key and code, and do not s
   t.is(await clientOf(t, shared).get('accepted'), '1000')
 })
 
+for (const column of columns) {
+  test(`fault 14, ${column}: keys that the server evicts cannot be seen`, async (t) => {
+    const server = await serverFor(t, '--maxmemory', '4mb', '--maxmemory-policy', 'allkeys-lru')
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    // A transaction has to fit into the memory as a whole.
+    for (let batch = 0; batch < 50; batch++) void sets(bulk, 100, `key:${batch}`, 'x'.repeat(2_000)).exec()
+    areDone(t, column, await resolution(t, bulk.close()))
+    t.true((await clientOf(t, server).dbsize()) < 5_000)
+  })
+}
+
 // Wrong replies
 
 test('fault 17: a protocol error that the server tells of is not repeated', async (t) => {
@@ -191,17 +212,29 @@ test('fault 17: a protocol error that the server tells of is not repeated', asyn
   t.is((await resolution(t, increments(bulk, 10, 'n').exec())).succeeded, 10)
 })
 
-test('fault 18: garbage between the replies: all of the batch is in doubt', async (t) => {
-  const proxy = await proxyFor(t, shared)
-  const bulk = bulkFor(t, { port: proxy.port, maxInFlightBytes: 16_384 })
-  const result = increments(bulk, 300_000, 'garbage').exec()
-  await until(() => bulk.stats().succeeded > 1_000)
-  proxy.garbage('\0garbage\r\n')
-  const error = await rejection(t, result, 'RESPIPE_PROTOCOL')
-  t.is(error.outcome.succeeded, 0)
-  await isHonest(t, clientOf(t, shared), 'garbage', error.outcome)
-  t.is((await resolution(t, increments(bulk, 10, 'garbage').exec())).succeeded, 10)
-})
+for (const column of columns) {
+  test(`fault 18, ${column}: garbage between the replies: all of the batch is in doubt`, async (t) => {
+    const server = await serverFor(t)
+    const proxy = await proxyFor(t, server)
+    const bulk = bulkFor(t, { port: proxy.port, ...COLUMNS[column], maxInFlightBytes: 16_384 })
+    const batches = Array.from({ length: 50 }, () => increments(bulk, 6_000, 'n').exec())
+    await until(() => settled(bulk) > 6_000)
+    proxy.garbage('\0garbage\r\n')
+    const outcomes = (await Promise.allSettled(batches)).map((batch) =>
+      batch.status === 'fulfilled' ? { outcome: batch.value } : (batch.reason as RespipeError & { outcome: Outcome }),
+    )
+    const given = outcomes.findIndex((batch) => 'code' in batch)
+    const error = await rejection(t, batches[given]!, 'RESPIPE_PROTOCOL')
+    t.is(error.outcome.succeeded, 0)
+    t.true(error.outcome.unknown > 0, inspect(error.outcome))
+    for (const batch of batches.slice(given)) {
+      t.is((await rejection(t, batch, 'RESPIPE_PROTOCOL')).message, error.message)
+    }
+    const sum = (count: 'succeeded' | 'unknown') => outcomes.reduce((sum, { outcome }) => sum + outcome[count], 0)
+    await isHonest(t, clientOf(t, server), 'n', { succeeded: sum('succeeded'), unknown: sum('unknown') })
+    areDone(t, column, await resolution(t, increments(bulk, 10, 'm').exec()))
+  })
+}
 
 test('fault 19: the nonce arrives one reply early', async (t) => {
   let swallowed = false
@@ -240,31 +273,68 @@ async function readsLarge(t: ExecutionContext, server: Server, maxInFlightBytes:
   return { window: (maxInFlightBytes ?? 2 ** 20) / 24, peak: (await memory('used_memory_peak')) - before }
 }
 
-test('fault 20: a server that ends us for our replies: in doubt, and the load goes on', async (t) => {
-  const server = await serverFor(t, '--client-output-buffer-limit', 'normal', '1mb', '0', '0')
-  const client = clientOf(t, server)
-  await client.set('large', 'x'.repeat(100_000))
-  const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 4_096 })
-  for (let i = 0; i < 1_000; i++) bulk.get('large')
+test('fault 20: a server that ends us for our replies: in doubt, and the load goes on, where nothing is sent again', async (t) => {
+  const { client, bulk } = await readsTooMuch(t, { resend: 'none' })
   const outcome = await resolution(t, increments(bulk, 10, 'n').exec())
   t.is(outcome.failed, 0)
   t.true(outcome.unknown > 0, inspect(outcome))
   await isHonest(t, client, 'n', { ...outcome, succeeded: 0 })
-  const small = bulkFor(t, { port: server.port, maxInFlightBytes: 100 })
-  for (let i = 0; i < 200; i++) small.get('large')
-  t.is((await resolution(t, small.exec())).succeeded, 200)
 })
 
-test('fault 21: the window stays below the query buffer of a paused server', async (t) => {
-  const server = await serverFor(t, '--client-query-buffer-limit', '4mb')
-  const client = clientOf(t, server)
-  await client.client('PAUSE', 200, 'WRITE')
-  const bulk = bulkFor(t, { port: server.port })
-  for (let i = 0; i < 10_000; i++) bulk.set(`paused:${i}`, 'x'.repeat(1_000))
-  const outcome = await resolution(t, bulk.exec())
-  t.is(outcome.succeeded, 10_000)
-  t.is(bulk.stats().reconnects, 0)
+for (const column of ['check', 'collect'] as const) {
+  test(`fault 20, ${column}: what is ended each time that it is sent is given up in the end`, async (t) => {
+    const { client, bulk } = await readsTooMuch(t, { ...COLUMNS[column], retry: { attempts: 3 } })
+    const error = await rejection(t, increments(bulk, 10, 'n').exec(), 'RESPIPE_CONNECTION_LOST')
+    await isHonest(t, client, 'n', { ...error.outcome, succeeded: 0 })
+  })
+}
+
+test('fault 20, checkpoint: what was done is known to be done, though its replies are lost', async (t) => {
+  const { client, bulk } = await readsTooMuch(t, COLUMNS.checkpoint)
+  areDone(t, 'checkpoint', await resolution(t, increments(bulk, 10, 'n').exec()))
+  t.is(await client.get('n'), '10')
+  t.is(bulk.stats().resent, 0)
 })
+
+for (const column of told) {
+  test(`fault 20, ${column}: a window, or a batch, whose replies the server holds: all are read`, async (t) => {
+    const { bulk } = await readsTooMuch(t, { ...COLUMNS[column], maxInFlightBytes: 100 })
+    bulk.discard()
+    for (let batch = 0; batch < 40; batch++) {
+      for (let i = 0; i < 5; i++) bulk.get('large')
+      areDone(t, column, await resolution(t, bulk.exec()))
+    }
+    t.is(bulk.stats().reconnects, 0)
+  })
+}
+
+/** Appended are reads of 100 MB in all; the server ends whoever has 1 MB to read. */
+async function readsTooMuch(t: ExecutionContext, options: BulkPipelineOptions) {
+  const server = await serverFor(t, '--client-output-buffer-limit', 'normal', '1mb', '0', '0')
+  const client = clientOf(t, server)
+  await client.set('large', 'x'.repeat(100_000))
+  const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 4_096, ...options })
+  for (let i = 0; i < 1_000; i++) bulk.get('large')
+  return { client, bulk }
+}
+
+for (const column of columns) {
+  test(`fault 21, ${column}: the window stays below the query buffer of a paused server`, async (t) => {
+    const server = await serverFor(t, '--client-query-buffer-limit', '4mb')
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    await bulk.set('first', 0).exec()
+    await client.client('PAUSE', 60_000, 'WRITE')
+    const batches = column === 'checkpoint' ? 50 : 1
+    for (let i = 0; i < batches; i++) void sets(bulk, 10_000 / batches, `paused:${i}`, 'x'.repeat(1_000)).exec()
+    await until(() => bulk.stats().inFlightBytes > 0)
+    await client.call('CLIENT', 'UNPAUSE')
+    const summary = await resolution(t, bulk.close())
+    areDone(t, column, summary)
+    t.is(summary.reconnects, 0)
+    for (let i = 0; i < batches; i++) t.is(await stale(client, 10_000 / batches, `paused:${i}`, 'x'.repeat(1_000)), 0)
+  })
+}
 
 test('fault 21: a command above the query buffer of the server is given up in the end', async (t) => {
   const server = await serverFor(t, '--client-query-buffer-limit', '1mb')
@@ -309,36 +379,39 @@ for (const [fault, ...command] of [
   ['27', 'xread', 'BLOCK', '0', 'STREAMS', 's', '$'],
   ['27', 'wait', '1', '0'],
 ] as [string, string, ...string[]][]) {
-  test(`fault ${fault}: ${command.join(' ')} is refused where it is appended`, (t) => {
-    const bulk = bulkFor(t, { port: 1 })
-    t.throws(() => bulk.call(command[0]!, ...command.slice(1)), { code: 'RESPIPE_FORBIDDEN_COMMAND' })
-    t.is(bulk.length, 0)
+  test(`fault ${fault}, all columns: ${command.join(' ')} is refused where it is appended`, (t) => {
+    for (const column of columns) {
+      const bulk = bulkFor(t, { port: 1, ...COLUMNS[column] })
+      t.throws(() => bulk.call(command[0]!, ...command.slice(1)), { code: 'RESPIPE_FORBIDDEN_COMMAND' }, column)
+      t.is(bulk.length, 0)
+    }
   })
 }
 
-test('fault 28: an append above maxBufferedBytes throws, and nothing grows', async (t) => {
-  const server = await serverFor(t)
-  const bulk = bulkFor(t, { port: server.port, maxBufferedBytes: 1_000_000 })
-  await bulk.set('key', 'value').exec()
-  await server.kill('SIGSTOP')
-  const results: Promise<Outcome>[] = []
-  let appended = 0
-  const error = t.throws(() => {
-    for (;;) {
-      bulk.incr('n')
-      if (++appended % 1_000 === 0) results.push(bulk.exec())
-    }
+for (const column of columns) {
+  test(`fault 28, ${column}: an append above maxBufferedBytes throws, and nothing grows`, async (t) => {
+    const server = await serverFor(t)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], maxBufferedBytes: 1_000_000 })
+    await bulk.set('key', 'value').exec()
+    await server.kill('SIGSTOP')
+    const results: Promise<Outcome>[] = []
+    let appended = 0
+    const error = t.throws(() => {
+      for (;;) {
+        bulk.incr('n')
+        if (++appended % 1_000 === 0) results.push(bulk.exec())
+      }
+    })
+    t.is((error as RespipeError).code, 'RESPIPE_BUFFER_FULL')
+    // 20 bytes each.
+    t.true(appended > 30_000 && appended <= 50_000, `${appended}`)
+    t.throws(() => bulk.incr('n'), { code: 'RESPIPE_BUFFER_FULL' })
+    await server.kill('SIGCONT')
+    for (const result of results) areDone(t, column, await resolution(t, result))
+    areDone(t, column, await resolution(t, bulk.incr('n').exec()))
+    t.is(await clientOf(t, server).get('n'), String(appended + 1))
   })
-  t.is((error as RespipeError).code, 'RESPIPE_BUFFER_FULL')
-  // 20 bytes each.
-  t.true(appended > 30_000 && appended <= 50_000, `${appended}`)
-  t.throws(() => bulk.incr('n'), { code: 'RESPIPE_BUFFER_FULL' })
-  await server.kill('SIGCONT')
-  for (const result of results) t.is((await resolution(t, result)).succeeded, 1_000)
-  const rest = bulk.length
-  t.is((await resolution(t, bulk.incr('n').exec())).succeeded, rest + 1)
-  t.is(await clientOf(t, server).get('n'), String(appended + 1))
-})
+}
 
 test('fault 30: a user who is deleted, and one who loses a permission', async (t) => {
   const server = await serverFor(t)
@@ -437,3 +510,26 @@ test('fault 35: executions take turns, over lost connections too', async (t) => 
   const unknown = outcomes.reduce((sum, outcome) => sum + outcome.unknown, 0)
   t.true(unknown > 0 && 5_000 - unknown <= present.length, `${present.length} present, ${unknown} in doubt`)
 })
+
+for (const column of columns) {
+  test(`fault 35, ${column}: an exec() while others run is queued, and never comes between their commands`, async (t) => {
+    const server = await serverFor(t)
+    const proxy = await proxyFor(t, server)
+    const bulk = bulkFor(t, { port: proxy.port, ...COLUMNS[column], maxInFlightBytes: 4_096 })
+    const random = randomNumbers(36)
+    const settled: number[] = []
+    const results = Array.from({ length: 50 }, (_, batch) =>
+      sets(bulk, 100, 'turns', batch)
+        .exec()
+        .then((outcome) => {
+          settled.push(batch)
+          if (batch % 10 === 0) proxy.resetAfter(1 + random(10_000))
+          return outcome
+        }),
+    )
+    for (const result of results) areDone(t, column, await resolution(t, result))
+    t.deepEqual(settled, [...results.keys()])
+    t.true(bulk.stats().resent > 0 || column === 'checkpoint')
+    t.is(await stale(clientOf(t, server), 100, 'turns', 49), 0)
+  })
+}

@@ -48,7 +48,12 @@ export function increments(bulk: BulkPipeline, count: number, key: string): Bulk
 }
 
 /** What can. */
-export function sets(bulk: BulkPipeline, count: number, prefix: string, value: string | number = 'value'): BulkPipeline {
+export function sets(
+  bulk: BulkPipeline,
+  count: number,
+  prefix: string,
+  value: string | number = 'value',
+): BulkPipeline {
   for (let i = 0; i < count; i++) bulk.set(`${prefix}:${i}`, value)
   return bulk
 }
