@@ -1,6 +1,8 @@
 // Replies that are off: nothing is ever told of a command, so that nothing ever counts as succeeded; what the server
 // refuses shows in `serverErrorReplies`, and a server where it would not is refused at the login.
 import test, { type ExecutionContext } from 'ava'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { inspect } from 'node:util'
 import type { Redis } from 'ioredis'
 import type { BulkPipelineOptions, Summary } from '../index.js'
@@ -109,6 +111,40 @@ const REFUSED: [
     async (t, { server }) => [await increments(offFor(t, server), 500, 'n').close(), 500],
   ],
   [
+    '29, off: MISCONF',
+    ['--save', '3600 1'],
+    async (t, { server, client }) => {
+      const bulk = offFor(t, server)
+      await bulk.set('first', 0).exec()
+      // A file cannot take the place of a folder.
+      mkdirSync(join(server.dir, 'dump.rdb'))
+      await client.bgsave()
+      await until(async () => (await client.info('persistence')).includes('rdb_last_bgsave_status:err'))
+      const summary = await increments(bulk, 500, 'n').close()
+      t.is(await client.exists('n'), 0)
+      return [summary, 500]
+    },
+  ],
+  [
+    '6, off: LOADING, while the server reads its file again',
+    ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'],
+    async (t, { server, client }) => {
+      const looker = await quietClientOf(t, server)
+      const bulk = offFor(t, server)
+      await sets(bulk, 1_000, 'old', 'x'.repeat(100)).exec()
+      // Each key takes 500 µs.
+      await client.config('SET', 'key-load-delay', '500')
+      const reloaded = client.call('DEBUG', 'RELOAD')
+      const isLoading = () => looker.get('none').then(Boolean, (error: Error) => error.message.startsWith('LOADING'))
+      await until(isLoading)
+      await resolution(t, increments(bulk, 500, 'n').exec())
+      await reloaded
+      t.is(await client.exists('n'), 0)
+      // The last look was refused too.
+      return [await bulk.close(), 501]
+    },
+  ],
+  [
     '7, off: READONLY, when the master becomes a replica',
     [],
     async (t, { server, client }) => {
@@ -130,7 +166,7 @@ for (const [fault, args, load] of REFUSED) {
   })
 }
 
-test('fault 13, off: keys that the server evicts are seen by nobody', async (t) => {
+test('fault 14, off: keys that the server evicts are no errors either', async (t) => {
   const server = await serverFor(t, '--maxmemory', '4mb', '--maxmemory-policy', 'allkeys-lru')
   const summary = await sets(offFor(t, server), 5_000, 'key', 'x'.repeat(2_000)).close()
   isUntold(t, summary, 5_000, 0)
