@@ -235,7 +235,7 @@ for (const column of columns) {
     for (const batch of batches.slice(given)) {
       t.is((await rejection(t, batch, 'RESPIPE_PROTOCOL')).message, error.message)
     }
-    const sum = (count: 'succeeded' | 'unknown') => outcomes.reduce((sum, { outcome }) => sum + outcome[count], 0)
+    const sum = (count: 'succeeded' | 'unknown') => outcomes.reduce((total, { outcome }) => total + outcome[count], 0)
     await isHonest(t, clientOf(t, server), 'n', { succeeded: sum('succeeded'), unknown: sum('unknown') })
     areDone(t, column, await resolution(t, increments(bulk, 10, 'm').exec()))
   })
@@ -522,18 +522,18 @@ test('fault 35: executions take turns, over lost connections too', async (t) => 
   const bulk = bulkFor(t, { port: proxy.port, maxInFlightBytes: 4_096 })
   await bulk.del('turns').exec()
   const random = randomNumbers(35)
-  const settled: number[] = []
+  const order: number[] = []
   const results = Array.from({ length: 50 }, (_, batch) => {
     for (let i = 0; i < 100; i++) bulk.rpush('turns', batch * 100 + i)
     return bulk.exec().then((outcome) => {
-      settled.push(batch)
+      order.push(batch)
       if (batch % 10 === 0) proxy.resetAfter(1 + random(10_000))
       return outcome
     })
   })
   const outcomes: Outcome[] = []
   for (const result of results) outcomes.push(await resolution(t, result))
-  t.deepEqual(settled, [...results.keys()])
+  t.deepEqual(order, [...results.keys()])
   const present = (await client.lrange('turns', 0, -1)).map(Number)
   t.deepEqual(
     present,
@@ -549,18 +549,18 @@ for (const column of columns) {
     const proxy = await proxyFor(t, server)
     const bulk = bulkFor(t, { port: proxy.port, ...COLUMNS[column], maxInFlightBytes: 4_096 })
     const random = randomNumbers(36)
-    const settled: number[] = []
+    const order: number[] = []
     const results = Array.from({ length: 50 }, (_, batch) =>
       sets(bulk, 100, 'turns', batch)
         .exec()
         .then((outcome) => {
-          settled.push(batch)
+          order.push(batch)
           if (batch % 10 === 0) proxy.resetAfter(1 + random(10_000))
           return outcome
         }),
     )
     for (const result of results) areDone(t, column, await resolution(t, result))
-    t.deepEqual(settled, [...results.keys()])
+    t.deepEqual(order, [...results.keys()])
     t.true(bulk.stats().resent > 0 || column === 'checkpoint')
     t.is(await stale(clientOf(t, server), 100, 'turns', 49), 0)
   })

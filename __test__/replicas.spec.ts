@@ -10,6 +10,8 @@ async function pairFor(t: ExecutionContext) {
   const replica = await serverFor(t, '--replicaof', '127.0.0.1', String(server.port))
   const client = clientOf(t, server)
   await until(async () => /slave0:.*state=online/.test(await client.info('replication')))
+  await client.set('ready', 1)
+  await until(async () => (await client.wait(1, 1_000)) === 1)
   return { server, replica, client }
 }
 
@@ -51,7 +53,7 @@ for (const [what, options] of [
 ] as [string, BulkPipelineOptions][]) {
   test(`fault 16: a replica that does not keep up is told of, ${what}`, async (t) => {
     const { server, replica } = await pairFor(t)
-    const bulk = waitingFor(t, server, { ...options, waitReplicas: { count: 1, timeoutMs: 300 } })
+    const bulk = waitingFor(t, server, { ...options, waitReplicas: { count: 1, timeoutMs: 1_000 } })
     await bulk.set('first', 0).sync()
     await replica.kill('SIGSTOP')
     for (let batch = 0; batch < 3; batch++) await increments(bulk, 10, 'n').exec()
@@ -64,7 +66,7 @@ for (const [what, options] of [
 
 test('fault 16: a replica that does not keep up is told of after a lost connection too', async (t) => {
   const { server, replica, client } = await pairFor(t)
-  const bulk = waitingFor(t, server, { waitReplicas: { count: 1, timeoutMs: 300 } })
+  const bulk = waitingFor(t, server, { waitReplicas: { count: 1, timeoutMs: 1_000 } })
   await bulk.set('first', 0).sync()
   await replica.kill('SIGSTOP')
   await increments(bulk, 10, 'n').exec()
@@ -76,8 +78,8 @@ test('fault 16: a replica that does not keep up is told of after a lost connecti
 
 test('a wait that takes longer than stallTimeoutMs is no stall', async (t) => {
   const { server, replica } = await pairFor(t)
-  const options = { stallTimeoutMs: 200, retry: { attempts: 0 } }
-  const bulk = waitingFor(t, server, { ...options, waitReplicas: { count: 1, timeoutMs: 1_000 } })
+  const options = { stallTimeoutMs: 500, retry: { attempts: 0 } }
+  const bulk = waitingFor(t, server, { ...options, waitReplicas: { count: 1, timeoutMs: 2_000 } })
   await bulk.set('first', 0).sync()
   await replica.kill('SIGSTOP')
   await rejection(t, increments(bulk, 10, 'n').sync(), 'RESPIPE_REFUSED')
