@@ -38,6 +38,9 @@ const DEFAULTS = {
   maxBufferedBytes: 64 * MIB,
   whenFull: 'throw',
   maxInFlightBytes: MIB,
+  resend: 'idempotent',
+  checkpoint: null,
+  waitReplicas: null,
   reconnectEvery: 0,
   retry: { firstConnect: 3, attempts: null, maxElapsedMs: 600_000, minDelayMs: 50, maxDelayMs: 2_000 },
   connectTimeoutMs: 10_000,
@@ -90,6 +93,12 @@ const accepted: [title: string, args: Args, differs: Record<string, unknown>][] 
   ['tls.servername', [{ tls: { servername: 'h' } }], { tls: { ...NO_TLS_FILES, servername: 'h' } }],
 
   ["replies: 'collect'", [{ replies: 'collect' }], { replies: 'collect' }],
+  ["replies: 'off'", [{ replies: 'off' }], { replies: 'off' }],
+  [
+    "replies: 'off' goes with transaction",
+    [{ replies: 'off', transaction: true }],
+    { replies: 'off', transaction: true },
+  ],
   ["encoding: 'buffer'", [{ encoding: 'buffer' }], { encoding: 'buffer' }],
   ["whenFull: 'block'", [{ whenFull: 'block' }], { whenFull: 'block' }],
   ["onNull: 'skip'", [{ onNull: 'skip' }], { onNull: 'skip' }],
@@ -103,6 +112,20 @@ const accepted: [title: string, args: Args, differs: Record<string, unknown>][] 
     [{ autoExec: { bytes: 1, commands: 2, ms: undefined } }],
     { autoExec: { bytes: 1, commands: 2, ms: null } },
   ],
+
+  ["resend: 'idempotent' is the default", [{ resend: 'idempotent' }], {}],
+  ["resend: 'all'", [{ resend: 'all' }], { resend: 'all' }],
+  ["resend: 'none'", [{ resend: 'none' }], { resend: 'none' }],
+  ["resend goes with replies: 'off'", [{ resend: 'all', replies: 'off' }], { resend: 'all', replies: 'off' }],
+  ['checkpoint is the name of a key', [{ checkpoint: 'key: é\n' }], { checkpoint: 'key: é\n' }],
+  ['an undefined checkpoint is none', [{ checkpoint: undefined }], {}],
+  [
+    'checkpoint goes with what others exclude, where that is off',
+    [{ checkpoint: 'k', autoExec: false, connections: 1, cluster: false, replies: 'collect', transaction: true }],
+    { checkpoint: 'k', replies: 'collect', transaction: true },
+  ],
+  ['waitReplicas', [{ waitReplicas: { count: 1, timeoutMs: 100 } }], { waitReplicas: { count: 1, timeoutMs: 100 } }],
+  ['an undefined waitReplicas is none', [{ waitReplicas: undefined }], {}],
 
   [
     'maxInFlightBytes shrinks with maxBufferedBytes',
@@ -303,6 +326,55 @@ const refused: [title: string, args: Args, message: RegExp][] = [
     /^autoExec cannot be used together with transaction$/,
   ],
 
+  ['resend some', [{ resend: 'some' }], /^resend must be 'idempotent', 'all' or 'none', got 'some'/],
+  ['resend true', [{ resend: true }], /^resend must be 'idempotent', 'all' or 'none', got true$/],
+  ['checkpoint empty', [{ checkpoint: '' }], /^checkpoint must be a well-formed string, not empty/],
+  ['checkpoint true', [{ checkpoint: true }], /^checkpoint must be .*, got true$/],
+  ['checkpoint null', [{ checkpoint: null }], /^checkpoint must be .*, got null$/],
+  ['checkpoint with a lone surrogate', [{ checkpoint: '\ud800' }], /^checkpoint must be a well-formed string/],
+  [
+    'checkpoint with autoExec',
+    [{ checkpoint: 'k', autoExec: true }],
+    /^autoExec cannot be used together with checkpoint$/,
+  ],
+  [
+    'checkpoint with cluster',
+    [{ checkpoint: 'k', cluster: true }],
+    /^checkpoint cannot be used together with cluster$/,
+  ],
+  [
+    'checkpoint with connections',
+    [{ checkpoint: 'k', connections: 2 }],
+    /^checkpoint cannot be used together with connections other than 1$/,
+  ],
+  [
+    "checkpoint with replies: 'off'",
+    [{ checkpoint: 'k', replies: 'off' }],
+    /^checkpoint cannot be used together with replies: 'off'$/,
+  ],
+  ['waitReplicas as a number', [{ waitReplicas: 1 }], /^waitReplicas must be an object, got 1$/],
+  ['waitReplicas null', [{ waitReplicas: null }], /^waitReplicas must be an object, got null$/],
+  [
+    'waitReplicas without timeoutMs',
+    [{ waitReplicas: { count: 1 } }],
+    /^waitReplicas needs waitReplicas\.timeoutMs: an integer from 1/,
+  ],
+  [
+    'waitReplicas without count',
+    [{ waitReplicas: { timeoutMs: 1 } }],
+    /^waitReplicas needs waitReplicas\.count: an integer from 1/,
+  ],
+  [
+    'waitReplicas.count 0',
+    [{ waitReplicas: { count: 0, timeoutMs: 1 } }],
+    /^waitReplicas\.count must be an integer from 1 .*, got 0$/,
+  ],
+  [
+    'waitReplicas.timeoutMs 0, which would wait without end',
+    [{ waitReplicas: { count: 1, timeoutMs: 0 } }],
+    /^waitReplicas\.timeoutMs must be an integer from 1 .*, got 0$/,
+  ],
+
   [
     'maxBufferedBytes 0',
     [{ maxBufferedBytes: 0 }],
@@ -472,42 +544,6 @@ const later: { name: string; legal: object[]; wrong: [object, RegExp][]; passes:
     passes: [{ connections: 1 }],
   },
   {
-    name: "replies: 'off'",
-    legal: [{ replies: 'off' }],
-    wrong: [[{ replies: 'OFF' }, /^replies must be 'check', 'collect' or 'off'/]],
-    passes: [{ replies: 'check' }],
-  },
-  {
-    name: 'resend',
-    legal: [{ resend: 'all' }, { resend: 'none' }],
-    wrong: [[{ resend: 'some' }, /^resend must be 'idempotent', 'all' or 'none', got 'some'/]],
-    passes: [{ resend: 'idempotent' }],
-  },
-  {
-    name: 'checkpoint',
-    legal: [{ checkpoint: 'key' }, { checkpoint: 'key', autoExec: false, connections: 1, cluster: false }],
-    wrong: [
-      [{ checkpoint: '' }, /^checkpoint must be a well-formed string, not empty/],
-      [{ checkpoint: true }, /^checkpoint must be .*, got true$/],
-      [{ checkpoint: 'k', autoExec: true }, /^autoExec cannot be used together with checkpoint$/],
-      [{ checkpoint: 'k', cluster: true }, /^checkpoint cannot be used together with cluster$/],
-      [{ checkpoint: 'k', connections: 2 }, /^checkpoint cannot be used together with connections other than 1$/],
-      [{ checkpoint: 'k', replies: 'off' }, /^checkpoint cannot be used together with replies: 'off'$/],
-    ],
-    passes: [{ checkpoint: undefined }],
-  },
-  {
-    name: 'waitReplicas',
-    legal: [{ waitReplicas: { count: 1, timeoutMs: 100 } }],
-    wrong: [
-      [{ waitReplicas: 1 }, /^waitReplicas must be an object, got 1$/],
-      [{ waitReplicas: { count: 1 } }, /^waitReplicas needs waitReplicas\.timeoutMs: an integer from 1/],
-      [{ waitReplicas: { count: 0, timeoutMs: 1 } }, /^waitReplicas\.count must be an integer from 1 .*, got 0$/],
-      [{ waitReplicas: { count: 1, timeoutMs: 0 } }, /^waitReplicas\.timeoutMs must be an integer from 1 .*, got 0$/],
-    ],
-    passes: [{ waitReplicas: undefined }],
-  },
-  {
     name: 'throttle',
     legal: [{ throttle: { commandsPerSecond: 1 } }, { throttle: { bytesPerSecond: 1, commandsPerSecond: 1 } }],
     wrong: [
@@ -640,14 +676,15 @@ test('every value is read exactly once, nested ones too', (t) => {
       signal,
       cluster: false,
       connections: 1,
-      resend: 'idempotent',
+      checkpoint: undefined,
+      waitReplicas: counting({ count: 1, timeoutMs: 1 }, 'waitReplicas.'),
       tls: counting({ ca: 'ca', cert: 'c', key: 'k', servername: 's', rejectUnauthorized: true }, 'tls.'),
       autoExec: counting({ bytes: 1, commands: 2, ms: 3 }, 'autoExec.'),
       retry: counting({ ...DEFAULTS.retry, attempts: 4 }, 'retry.'),
     }),
   )
   t.is(normalized['retry'].attempts, 4)
-  t.is(Object.keys(reads).length, 26 + 5 + 3 + 5)
+  t.is(Object.keys(reads).length, 28 + 2 + 5 + 3 + 5)
   t.deepEqual(
     Object.entries(reads).filter(([, count]) => count !== 1),
     [],

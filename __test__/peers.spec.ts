@@ -347,7 +347,8 @@ test('row 87: a greeting with missing, odd or repeated fields is judged by what 
 test('a cluster member takes what is its own; what it redirects has failed', async (t) => {
   const { port } = await serverFor(t, { args: ['--cluster-enabled', 'yes'] })
   const admin = await adminOf(t, { port })
-  const bulk = bulkFor(t, { port })
+  // A command of a slot that is nobody's could wait for ever.
+  const bulk = bulkFor(t, { port, retry: { attempts: 2 } })
   const down = await resolution(t, bulk.set('key', 'value').exec())
   t.deepEqual(down.errors, { CLUSTERDOWN: 1 })
 

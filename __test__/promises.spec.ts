@@ -209,7 +209,8 @@ test('methods that return promises never throw at once', async (t) => {
     ['RESPIPE_FORBIDDEN_COMMAND', () => bulk.query('SUBSCRIBE', 'channel')],
     ['RESPIPE_UNSUPPORTED', () => bulk.load(symbol, symbol)],
     ['RESPIPE_UNSUPPORTED', () => bulk.importFile(symbol, symbol)],
-    ['RESPIPE_UNSUPPORTED', () => bulk.lastCheckpoint()],
+    ['RESPIPE_INVALID_OPTION', () => bulk.lastCheckpoint()],
+    ['RESPIPE_CONNECT', () => open(t, { ...nowhere, checkpoint: 'key' }).lastCheckpoint()],
   ]
   for (const [code, call] of calls) {
     const promise = call()

@@ -89,9 +89,9 @@ async function counts(t: ExecutionContext, replies: (Bytes | null)[], values: Re
   t.is(server.connections, 1)
 }
 
-async function failures(t: ExecutionContext, reply: Bytes): Promise<BatchResult> {
+async function failures(t: ExecutionContext, reply: Bytes, options: BulkPipelineOptions = {}): Promise<BatchResult> {
   const server = await peerFor(t, { replies: ['+OK\r\n', reply] })
-  const { result } = load(t, server.port, {})
+  const { result } = load(t, server.port, options)
   const outcome = await resolution(t, result)
   t.is(outcome.succeeded, 2)
   t.is(outcome.failed, 1)
@@ -346,11 +346,35 @@ for (const said of [
   'MOVED 1 ',
   'MOVED',
   'ASK 1 127.0.0.1:1',
-  'TRYAGAIN later',
 ]) {
   test(`4.3 rows 108 and 109: without a cluster, nothing is redirected: ${said}`, async (t) => {
     const outcome = await failures(t, `-${said}\r\n`)
     const code = said.split(' ')[0]!
+    t.deepEqual(outcome.errors, { [code]: 1 })
+    t.is(outcome.failures[0]?.message, said)
+  })
+}
+
+for (const said of ['TRYAGAIN later', 'CLUSTERDOWN no slot']) {
+  const code = said.split(' ')[0]!
+
+  test(`4.3 row 109: ${code} is waited for: the command is sent again, and its reply stands in its place`, async (t) => {
+    const server = await peerFor(t, { replies: ['+first\r\n', `-${said}\r\n`, '+third\r\n', '+second\r\n'] })
+    const { bulk, result } = load(t, server.port, {})
+    const outcome = await resolution(t, result)
+    t.deepEqual(outcome.replies, ['first', 'second', 'third'])
+    t.is(outcome.succeeded, 3)
+    t.deepEqual(
+      server.commands.filter(([name]) => name === 'GET').map(([, key]) => key),
+      ['key:0', 'key:1', 'key:2', 'key:1'],
+    )
+    t.is(server.connections, 1)
+    // Of a lost connection only.
+    t.is(bulk.stats().resent, 0)
+  })
+
+  test(`4.3 row 109: ${code} is told where there are no repeats`, async (t) => {
+    const outcome = await failures(t, `-${said}\r\n`, { retry: { attempts: 0 } })
     t.deepEqual(outcome.errors, { [code]: 1 })
     t.is(outcome.failures[0]?.message, said)
   })
@@ -398,9 +422,21 @@ for (const [what, said, answered] of [
     return null
   }
 
-  test(`4.3 row 113: FIN ${what}: what was not answered is unknown`, async (t) => {
+  test(`4.3 row 113: FIN ${what}: what was not answered is asked again`, async (t) => {
     const server = await peerFor(t, { heard })
     const { bulk, result } = load(t, server.port, {})
+    const outcome = await resolution(t, result)
+    t.is(outcome.succeeded, COMMANDS)
+    t.deepEqual(outcome.replies, ['OK', 'OK', 'OK'])
+    const asked = server.commands.filter(([name]) => name === 'GET').map(([, key]) => key)
+    t.deepEqual(asked, ['key:0', 'key:1', 'key:2', ...['key:0', 'key:1', 'key:2'].slice(answered)])
+    t.is(bulk.stats().resent, COMMANDS - answered)
+    await startsAfresh(t, bulk, server)
+  })
+
+  test(`4.3 row 113: FIN ${what}: what was not answered is unknown, where nothing is sent again`, async (t) => {
+    const server = await peerFor(t, { heard })
+    const { bulk, result } = load(t, server.port, { resend: 'none' })
     const outcome = await resolution(t, result)
     t.deepEqual([outcome.succeeded, outcome.failed, outcome.unknown], [answered, 0, COMMANDS - answered])
     t.is(outcome.replies?.length, COMMANDS)
@@ -427,20 +463,25 @@ test('4.3 row 114: RST behind the last reply leaves nothing in doubt', async (t)
   await startsAfresh(t, bulk, server)
 })
 
-test('4.3 row 114: RST while we write', async (t) => {
-  const server = await peerFor(t, {
-    heard: (_, socket) => {
-      socket.resetAndDestroy()
-      return null
-    },
+for (const resend of ['idempotent', 'none'] as const) {
+  test(`4.3 row 114: RST while we write, resend: '${resend}'`, async (t) => {
+    const server = await peerFor(t, {
+      heard: (_, socket) => {
+        socket.resetAndDestroy()
+        return null
+      },
+    })
+    const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 100_000, resend })
+    for (let i = 0; i < 1_000; i++) bulk.set(`key:${i}`, 'x'.repeat(1_000))
+    const outcome = await resolution(t, bulk.exec())
+    t.is(outcome.failed, 0)
+    const { resent } = bulk.stats()
+    const doubtful = resend === 'none' ? outcome.unknown : resent
+    t.true(doubtful > 0 && doubtful < 300, inspect({ ...outcome, resent }))
+    t.is(resend === 'none' ? resent : outcome.unknown, 0)
+    t.is(server.connections, 2)
   })
-  const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 100_000 })
-  for (let i = 0; i < 1_000; i++) bulk.set(`key:${i}`, 'x'.repeat(1_000))
-  const outcome = await resolution(t, bulk.exec())
-  t.is(outcome.failed, 0)
-  t.true(outcome.unknown > 0 && outcome.unknown < 300, inspect(outcome))
-  t.is(server.connections, 2)
-})
+}
 
 test('4.3 row 115: a zombie takes everything and answers nothing', async (t) => {
   await stalls(t, { heard: () => null })
@@ -448,9 +489,20 @@ test('4.3 row 115: a zombie takes everything and answers nothing', async (t) => 
 
 test('4.3 row 115: a zombie does not hold up what comes after it', async (t) => {
   const server = await peerFor(t, { heard: () => null })
-  const { result } = load(t, server.port, { stallTimeoutMs: 600 })
+  const { result } = load(t, server.port, { stallTimeoutMs: 600, resend: 'none' })
   const outcome = await resolution(t, result)
   t.deepEqual([outcome.succeeded, outcome.failed, outcome.unknown], [0, 0, 3])
+})
+
+test('4.3 row 115: what a zombie was asked is asked again, once its connection is ended for certain', async (t) => {
+  const server = await peerFor(t, { heard: () => null })
+  const { bulk, result } = load(t, server.port, { stallTimeoutMs: 600 })
+  const outcome = await resolution(t, result)
+  t.deepEqual([outcome.succeeded, outcome.failed, outcome.unknown], [3, 0, 0])
+  t.is(bulk.stats().resent, 3)
+  const killed = server.commands.findIndex(([name, word]) => name === 'CLIENT' && word === 'KILL')
+  t.deepEqual(server.commands[killed]?.slice(0, 4), ['CLIENT', 'KILL', 'ID', '1'])
+  t.is(server.commands.filter(([name], at) => name === 'GET' && at > killed).length, 3)
 })
 
 test('4.3 row 117: a reply to what was not wholly written', async (t) => {

@@ -1,0 +1,360 @@
+// What a server refuses for now, rows 6, 7, 11, 13, 15, 29 of the fault matrix: it is held, and sent again once the
+// server takes it. Real servers, which say so for real reasons.
+import test from 'ava'
+import { mkdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import {
+  areDone,
+  clientOf,
+  COLUMNS,
+  type Column,
+  increments,
+  serverFor,
+  sets,
+  settled,
+  stale,
+  told,
+} from './helpers/loads.ts'
+import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
+import { freePort, startServer } from './helpers/server.ts'
+
+const NOEVICTION = ['--maxmemory-policy', 'noeviction']
+
+/** More than an empty server uses, and less than the load needs. */
+const SMALL = ['--maxmemory', '4mb', ...NOEVICTION]
+/** Less than an empty server uses: no write at all. */
+const NONE = ['--maxmemory', '1', ...NOEVICTION]
+
+function large(column: Column, count: number) {
+  const value = 'x'.repeat(2_000)
+  return { value, batches: column === 'checkpoint' ? 50 : 1, each: count / (column === 'checkpoint' ? 50 : 1) }
+}
+
+/** It is refused now, as its server says, and nothing but the next attempt is under way. */
+async function isHeld(client: ReturnType<typeof clientOf>, code: string) {
+  await until(async () => (await client.info('errorstats')).includes(`errorstat_${code}:`))
+}
+
+for (const column of told) {
+  test(`fault 13, ${column}: out of memory: once the limit is raised, everything arrives`, async (t) => {
+    const server = await serverFor(t, ...SMALL)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    const { value, batches, each } = large(column, 5_000)
+    for (let batch = 0; batch < batches; batch++) void sets(bulk, each, `key:${batch}`, value).exec()
+    await isHeld(client, 'OOM')
+    const before = settled(bulk)
+    t.true(before < 5_000, `${before} settled`)
+    await client.config('SET', 'maxmemory', '0')
+    const summary = await resolution(t, bulk.close())
+    areDone(t, column, summary)
+    // A checkpoint that is refused ends the connection.
+    if (column !== 'checkpoint') t.is(summary.reconnects, 0)
+    for (let batch = 0; batch < batches; batch++) t.is(await stale(client, each, `key:${batch}`, value), 0)
+  })
+
+  test(`fault 13, ${column}: commands of one key that are refused keep their order, and are done once`, async (t) => {
+    const server = await serverFor(t, ...NONE)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], retry: { maxDelayMs: 5 } })
+    // The checkpoint itself is refused as well.
+    if (column === 'checkpoint') await client.config('SET', 'maxmemory', '0')
+    await bulk.ping().exec()
+    await client.config('SET', 'maxmemory', '1')
+    await client.config('RESETSTAT')
+    for (let i = 0; i < 300; i++) bulk.rpush(`list:${i % 3}`, i)
+    const result = bulk.exec()
+    await isHeld(client, 'OOM')
+    await client.config('SET', 'maxmemory', '0')
+    areDone(t, column, await resolution(t, result))
+    for (let list = 0; list < 3; list++) {
+      const expected = Array.from({ length: 100 }, (_, i) => String(3 * i + list))
+      t.deepEqual(await client.lrange(`list:${list}`, 0, -1), expected)
+    }
+  })
+
+  test(`fault 11, ${column}: while a script runs on and on, commands wait`, async (t) => {
+    const { server, bulk, end } = await busy(t, column)
+    const result = bulk.set('key', 1).incr('n').exec()
+    // The fence is refused as well: nothing can be done with that connection.
+    await until(() => !bulk.stats().connected)
+    await end()
+    areDone(t, column, await resolution(t, result))
+    const client = clientOf(t, server)
+    t.deepEqual(await client.mget('key', 'n'), ['1', '1'])
+  })
+
+  test(`fault 29, ${column}: MISCONF, while the server cannot save, is waited for`, async (t) => {
+    const server = await serverFor(t, '--save', '3600 1')
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    await bulk.set('first', 0).exec()
+    // A file cannot take the place of a folder.
+    const dump = join(server.dir, 'dump.rdb')
+    mkdirSync(dump)
+    await client.bgsave()
+    await until(async () => (await client.info('persistence')).includes('rdb_last_bgsave_status:err'))
+    const result = increments(bulk, 500, 'n').exec()
+    await isHeld(client, 'MISCONF')
+    rmdirSync(dump)
+    await client.bgsave()
+    areDone(t, column, await resolution(t, result))
+    t.is(await client.get('n'), '500')
+  })
+
+  test(`fault 29, ${column}: NOREPLICAS, while there are too few, is waited for`, async (t) => {
+    const server = await serverFor(t)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    await bulk.set('first', 0).exec()
+    await client.config('SET', 'min-replicas-to-write', '1')
+    const result = increments(bulk, 500, 'n').exec()
+    await isHeld(client, 'NOREPLICAS')
+    t.is(await client.exists('n'), 0)
+    await client.config('SET', 'min-replicas-to-write', '0')
+    areDone(t, column, await resolution(t, result))
+    t.is(await client.get('n'), '500')
+  })
+
+  test(`fault 7, ${column}: READONLY, when the master becomes a replica in mid-load, is waited for`, async (t) => {
+    const server = await serverFor(t)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], maxInFlightBytes: 65_536 })
+    const moved: string[] = []
+    bulk.on('reconnect', ({ reason }) => moved.push(reason))
+    const batches = column === 'checkpoint' ? 100 : 1
+    for (let batch = 0; batch < batches; batch++) void sets(bulk, 100_000 / batches, `moved:${batch}`).exec()
+    await until(() => settled(bulk) > 5_000)
+    // Of nobody, so that it keeps its data.
+    await client.replicaof('127.0.0.1', await freePort())
+    await isHeld(client, 'READONLY')
+    await until(() => !bulk.stats().connected)
+    await client.replicaof('NO', 'ONE')
+    const summary = await resolution(t, bulk.close())
+    areDone(t, column, summary)
+    t.true(moved.includes(column === 'checkpoint' ? 'lost' : 'moved'), inspect(moved))
+    for (let batch = 0; batch < batches; batch++) {
+      t.is(await stale(client, 100_000 / batches, `moved:${batch}`), 0)
+    }
+  })
+
+  test(`fault 6, ${column}: LOADING, while a server reads its file again, is waited for`, async (t) => {
+    const server = await serverFor(
+      t,
+      '--enable-debug-command',
+      'yes',
+      '--loading-process-events-interval-bytes',
+      '1024',
+    )
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column] })
+    await resolution(t, sets(bulk, 1_000, 'old', 'x'.repeat(100)).exec())
+    // Each key takes 500 µs.
+    await client.config('SET', 'key-load-delay', '500')
+    const looker = clientOf(t, server)
+    await looker.ping()
+    const reloaded = client.call('DEBUG', 'RELOAD')
+    const isLoading = () => looker.get('none').then(Boolean, (error: Error) => error.message.startsWith('LOADING'))
+    await until(isLoading)
+    const result = increments(bulk, 500, 'n').exec()
+    areDone(t, column, await resolution(t, result))
+    await reloaded
+    t.is(await looker.get('n'), '500')
+    t.is(await stale(looker, 1_000, 'old', 'x'.repeat(100)), 0)
+  })
+
+  test(`fault 6, ${column}: a server that starts again and reads a large file is waited for`, async (t) => {
+    const server = await serverFor(
+      t,
+      ...['--appendonly', 'yes', '--appendfsync', 'always', '--aof-use-rdb-preamble', 'no'],
+      ...['--key-load-delay', '200', '--loading-process-events-interval-bytes', '1024'],
+    )
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], maxInFlightBytes: 16_384 })
+    const batches = column === 'checkpoint' ? 20 : 1
+    for (let batch = 0; batch < batches; batch++) void sets(bulk, 20_000 / batches, `key:${batch}`).exec()
+    await until(() => settled(bulk) > 1_000)
+    await server.kill('SIGKILL')
+    await server.restart()
+    const summary = await resolution(t, bulk.close())
+    areDone(t, column, summary)
+    const client = clientOf(t, server)
+    await until(async () => (await client.info('persistence')).includes('loading:0'))
+    for (let batch = 0; batch < batches; batch++) t.is(await stale(client, 20_000 / batches, `key:${batch}`), 0)
+  })
+}
+
+test('fault 13: once retry is used up, out of memory is counted, with each index', async (t) => {
+  const server = await serverFor(t, ...SMALL)
+  const client = clientOf(t, server)
+  const bulk = bulkFor(t, { port: server.port, maxFailures: 1_000_000, retry: { attempts: 2 } })
+  sets(bulk, 5_000, 'key', 'x'.repeat(2_000))
+  const outcome = await resolution(t, bulk.exec())
+  t.true(outcome.succeeded > 0 && outcome.failed > 0, inspect({ ...outcome, failures: [] }))
+  t.deepEqual(outcome.errors, { OOM: outcome.failed })
+  t.is(await client.dbsize(), outcome.succeeded)
+  t.is(outcome.failures.length, outcome.failed)
+  const missing = new Set(outcome.failures.map(({ index }) => index))
+  for (let i = 0; i < 5_000; i += 97) t.is(await client.exists(`key:${i}`), missing.has(i) ? 0 : 1)
+
+  await client.config('SET', 'maxmemory', '0')
+  t.is((await resolution(t, bulk.set('key', 'value').exec())).succeeded, 1)
+})
+
+for (const [what, retry] of [
+  ['attempts: 0', { attempts: 0 }],
+  ['attempts: 3', { attempts: 3 }],
+  ['maxElapsedMs', { maxElapsedMs: 200 }],
+] as const) {
+  test(`fault 13: a hundred thousand refusals do not take as many back-offs: ${what}`, async (t) => {
+    const server = await serverFor(t, ...NONE)
+    const client = clientOf(t, server)
+    const bulk = bulkFor(t, { port: server.port, retry })
+    const outcome = await resolution(t, sets(bulk, 100_000, 'key').exec())
+    t.deepEqual(outcome.errors, { OOM: 100_000 })
+    const [, rejected] = /cmdstat_set:.*rejected_calls=(\d+)/.exec(await client.info('commandstats'))!
+    // Those of one window (1 MiB), as often as it may, and each once at the end.
+    t.true(Number(rejected) <= 100_000 + 4 * 30_000, `${rejected} tries`)
+    if (what === 'attempts: 0') t.is(rejected, '100000')
+  })
+}
+
+test('fault 13: a refused command whose key got a later success has failed, and the newer value stays', async (t) => {
+  const server = await serverFor(t, ...NOEVICTION)
+  const client = clientOf(t, server)
+  const bulk = bulkFor(t, { port: server.port })
+  await bulk.mset({ b: 'new', c: 'gone' }).exec()
+  await client.config('SET', 'maxmemory', '1')
+  // Without memory a server still renames and deletes.
+  bulk.set('a', 'old').set('other', 1).rename('b', 'a').set('c', 'old').del('c').set('other', 2)
+  const result = bulk.exec()
+  await until(() => bulk.stats().failed === 2)
+  await client.config('SET', 'maxmemory', '0')
+  const outcome = await resolution(t, result)
+  t.deepEqual(outcome.errors, { OOM: 2 })
+  t.deepEqual(
+    outcome.failures.map(({ index, key, code }) => [index, String(key), code]),
+    [
+      [0, 'a', 'OOM'],
+      [3, 'c', 'OOM'],
+    ],
+  )
+  t.deepEqual(await client.mget('a', 'b', 'c', 'other'), ['new', null, null, '2'])
+})
+
+test('fault 13: whatever passes and whatever does not, each list is in order, and holds what succeeded', async (t) => {
+  const server = await serverFor(t, ...NOEVICTION)
+  const client = clientOf(t, server)
+  const seed = 13
+  t.log(`seed ${seed}`)
+  const random = randomNumbers(seed)
+  const bulk = bulkFor(t, { port: server.port, replies: 'collect', maxInFlightBytes: 65_536, retry: { maxDelayMs: 3 } })
+  const commands = Array.from({ length: 60_000 }, () => `list:${random(500)}`)
+  for (const [i, key] of commands.entries()) bulk.rpush(key, i)
+  const result = bulk.exec()
+  for (let limit = 0; settled(bulk) < commands.length; limit = 1 - limit) {
+    await client.config('SET', 'maxmemory', limit)
+    const before = settled(bulk)
+    // While nothing passes nothing is settled either.
+    if (limit === 0) await until(() => settled(bulk) > before || before === commands.length)
+  }
+  await client.config('SET', 'maxmemory', 0)
+  const outcome = await resolution(t, result)
+  t.is(outcome.unknown, 0)
+  t.is(outcome.errors['OOM'] ?? 0, outcome.failed)
+  const expected = new Map<string, string[]>()
+  for (const [i, key] of commands.entries()) {
+    if (outcome.replies![i] instanceof Error) continue
+    expected.set(key, [...(expected.get(key) ?? []), String(i)])
+  }
+  for (const [key, values] of expected) t.deepEqual(await client.lrange(key, 0, -1), values)
+})
+
+test('fault 13: a transaction is refused whole, waited for, and done whole', async (t) => {
+  const server = await serverFor(t, ...NONE)
+  const client = clientOf(t, server)
+  const bulk = bulkFor(t, { port: server.port, transaction: true })
+  const result = bulk.ping().set('a', 1).rpush('b', 2).exec()
+  await isHeld(client, 'OOM')
+  t.is(await client.dbsize(), 0)
+  await client.config('SET', 'maxmemory', '0')
+  const outcome = await resolution(t, result)
+  t.like(outcome, { commands: 3, succeeded: 3 })
+  t.deepEqual(await client.lrange('b', 0, -1), ['2'])
+})
+
+test('fault 13: once retry is used up, out of memory discards a transaction whole', async (t) => {
+  const server = await serverFor(t, ...NONE)
+  const bulk = bulkFor(t, { port: server.port, transaction: true, retry: { attempts: 2 } })
+  const outcome = await resolution(t, bulk.ping().set('a', 1).set('b', 2).exec())
+  // Before Redis 7.2 PING is refused too; since then it is queued, and discarded with the others.
+  const { OOM = 0, EXECABORT = 0 } = outcome.errors
+  t.true(OOM >= 2 && OOM + EXECABORT === 3, inspect(outcome.errors))
+  t.is(outcome.failed, 3)
+  t.is(await clientOf(t, server).dbsize(), 0)
+})
+
+test('fault 11: once retry is used up, commands that a busy server refuses have failed', async (t) => {
+  const { server, bulk, end } = await busy(t, 'check', 2)
+  const error = await rejection(t, bulk.set('key', 1).set('key', 2).exec(), 'RESPIPE_CONNECT')
+  await end()
+  t.regex(error.message, /BUSY Redis is busy running a script/)
+  t.deepEqual([error.outcome.succeeded, error.outcome.failed, error.outcome.unknown], [0, 2, 0])
+  t.is(await clientOf(t, server).get('key'), '0')
+})
+
+test('fault 29: once retry is used up, NOREPLICAS is counted', async (t) => {
+  const server = await serverFor(t, '--min-replicas-to-write', '1')
+  const bulk = bulkFor(t, { port: server.port, retry: { attempts: 2 } })
+  const outcome = await resolution(t, increments(bulk, 100, 'n').exec())
+  t.deepEqual(outcome.errors, { NOREPLICAS: 100 })
+})
+
+test('fault 7: once retry is used up, a server that stays a replica is given up', async (t) => {
+  const server = await serverFor(t)
+  const client = clientOf(t, server)
+  const bulk = bulkFor(t, { port: server.port, retry: { attempts: 2 } })
+  await bulk.set('key', 1).exec()
+  await client.replicaof('127.0.0.1', await freePort())
+  const error = await rejection(t, bulk.set('key', 2).set('key', 3).exec(), 'RESPIPE_REFUSED')
+  t.regex(error.message, /it is a replica/)
+  t.deepEqual([error.outcome.failed, error.outcome.unknown], [2, 0])
+  t.is(await client.get('key'), '1')
+})
+
+test('fault 15: CLUSTERDOWN, while a slot is nobody’s, is waited for', async (t) => {
+  const server = await startServer({ args: ['--cluster-enabled', 'yes'] })
+  t.teardown(() => server.stop())
+  const client = clientOf(t, server)
+  const bulk = bulkFor(t, { port: server.port })
+  const result = increments(bulk, 500, 'n').exec()
+  await isHeld(client, 'CLUSTERDOWN')
+  await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  const outcome = await resolution(t, result)
+  t.is(outcome.succeeded, 500)
+  t.is(await client.get('n'), '500')
+})
+
+/** A server that does nothing but run a script. */
+async function busy(t: Parameters<typeof serverFor>[0], column: Column, attempts = Infinity) {
+  const server = await serverFor(t, '--busy-reply-threshold', '10')
+  const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], retry: { attempts } })
+  await bulk.set('key', 0).exec()
+  const client = clientOf(t, server)
+  const killer = clientOf(t, server)
+  // Connected before: a client of ioredis asks for INFO first, and fails on BUSY.
+  await killer.ping()
+  const script = client.eval('while true do end', 0).catch(() => {})
+  await until(() =>
+    killer.ping().then(
+      () => false,
+      () => true,
+    ),
+  )
+  const end = async () => {
+    await killer.call('SCRIPT', 'KILL')
+    await script
+  }
+  t.teardown(() => killer.call('SCRIPT', 'KILL').catch(() => {}))
+  return { server, bulk, end }
+}
