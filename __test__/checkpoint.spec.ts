@@ -326,14 +326,16 @@ test('where there is nothing, it is null, and batches are numbered from 1', asyn
     await bulk.exec()
     t.deepEqual(await bulk.lastCheckpoint(), { batch })
   }
-  await bulk.close()
-  await isExactlyOnce(t, client, 3)
   const stored = await client.hgetall(KEY)
   const { run, owner, batch } = stored
   t.regex(run!, /^[0-9a-f]{32}$/)
   t.regex(owner!, /^[0-9a-f]{32}$/)
   t.is(batch, '3')
   t.regex(stored[`writer:${owner}`]!, /^\d+ [0-9a-f]{40} 127\.0\.0\.1:\d+$/)
+  await bulk.close()
+  // The next pipeline has nobody to end.
+  t.deepEqual(Object.keys(await client.hgetall(KEY)).sort(), ['batch', 'owner', 'row', 'run'])
+  await isExactlyOnce(t, client, 3)
 })
 
 test('who asks first continues the run; who does not begins another', async (t) => {

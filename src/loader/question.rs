@@ -126,10 +126,7 @@ impl Loader {
             }),
             Value::Error(text) if text.starts_with(b"NOPERM") => Err(Error::Auth {
                 address,
-                reason: format!(
-                    "waitReplicas needs WAIT, and PUBLISH after a change of connection: {}",
-                    printable(text)
-                ),
+                reason: format!("waitReplicas needs {}: {}", needed(text), printable(text)),
             }),
             Value::Error(text) => Err(Error::Refused {
                 address,
@@ -158,6 +155,15 @@ fn last(mut replies: &[u8]) -> Value {
         replies = &replies[length..];
     }
     last
+}
+
+/// What a user may not do, as the server says.
+fn needed(text: &[u8]) -> &'static str {
+    if text.windows(6).any(|word| word == b"'wait'") {
+        "WAIT"
+    } else {
+        "PUBLISH to respipe:wait, once the connection has changed"
+    }
 }
 
 /// `total_error_replies` of `INFO stats`; servers before Redis 6.2 do not count.

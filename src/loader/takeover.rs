@@ -61,8 +61,9 @@ impl Loader {
         for command in ["MULTI", "EXEC"] {
             if let Value::Error(text) = link.ask(command, &encode(&[command.as_bytes()]), limit).await? {
                 let (address, text) = (link.address.clone(), printable(&text));
+                let text = text.trim_start_matches("EXECABORT Transaction discarded because of: ");
                 let reason = format!("replies: 'off' with transaction needs {command}: {text}");
-                return Err(if text.contains("NOPERM") {
+                return Err(if text.starts_with("NOPERM") {
                     Error::Auth { address, reason }
                 } else {
                     Error::Refused { address, reason }

@@ -243,8 +243,10 @@ impl Loader {
                 end,
             });
         }
-        if matches!(error, Error::Protocol { .. } | Error::Refused { .. }) {
+        if matches!(error, Error::Protocol { .. }) {
             self.exchange.distrust(&error);
+        }
+        if Verdict::of(&error) == Verdict::GiveUp {
             return self.give_up(&error);
         }
         // What ended this one may have ended that too.

@@ -32,8 +32,8 @@ struct Culprit {
     index: u64,
     /// Its place among those of its batch.
     place: u64,
-    /// Waiting may help.
-    passing: bool,
+    /// Code and text of the refusal, where waiting may help.
+    passing: Option<(String, String)>,
 }
 
 impl Queued {
@@ -127,7 +127,7 @@ impl Exchange {
                     self.transaction.culprits.push(Culprit {
                         index: data.next_index(),
                         place: data.next_index() - batch.first_index,
-                        passing: is_passing(&code),
+                        passing: is_passing(&code).then(|| (code.clone(), message.clone())),
                     });
                     self.overheard.extend(batch.refused(data, &code, &message));
                 }
@@ -158,7 +158,7 @@ impl Exchange {
                 self.transaction.culprits.push(Culprit {
                     index: u64::MAX,
                     place: u64::MAX,
-                    passing: true,
+                    passing: Some((code, message)),
                 });
                 if let Some(Frame::Mark(mark)) = self.pop_answered() {
                     self.transaction.mark = Some(mark);
@@ -276,7 +276,7 @@ impl Exchange {
             }
             Some(Kind::Error) => {
                 let (code, message) = self.reader.refusal()?;
-                self.exec_refused(&code, &message);
+                self.exec_refused(&code, &message)?;
             }
             Some(_) => {
                 return Err(Broken::Violation(format!(
@@ -345,41 +345,49 @@ impl Exchange {
     }
 
     /// EXEC did nothing.
-    fn exec_refused(&mut self, code: &str, message: &str) {
+    fn exec_refused(&mut self, code: &str, message: &str) -> Result<(), Broken> {
         let transaction = std::mem::take(&mut self.transaction);
         let serial = self.pop_answered().and_then(|frame| frame.batch()).unwrap_or_default();
         self.replies += 1;
         let Some(batch) = open(&mut self.batches, serial) else {
-            return;
+            return Ok(());
         };
-        let held = held::Transaction {
-            batch: serial,
-            data: transaction.data,
-            mark: transaction.mark,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        };
-        let passing =
-            transaction.culprits.iter().any(|culprit| culprit.passing) || is_passing(reason_of(code, message));
-        if passing && self.patient {
+        let passing = transaction.culprits.iter().find_map(|culprit| culprit.passing.clone());
+        let reason = reason_of(code, message);
+        let passing = passing.or_else(|| is_passing(reason).then(|| (reason.to_owned(), message.to_owned())));
+        let (data, mark) = (transaction.data, transaction.mark);
+        if let Some((code, message)) = passing.clone().filter(|_| self.patient) {
             batch.start_over();
-            self.held.hold_transaction(held);
-            return;
+            self.held.hold_transaction(held::Transaction {
+                batch: serial,
+                data,
+                mark,
+                code,
+                message,
+            });
+            return Ok(());
         }
         // A refusal that waiting would not have changed is an answer like any other.
-        self.answered += if passing { 0 } else { transaction.commands };
-        if held.mark.is_some() && !passing && !transaction.culprits.is_empty() {
+        self.answered += if passing.is_some() { 0 } else { transaction.commands };
+        let stored = mark.is_some();
+        if stored && passing.is_none() && !transaction.culprits.is_empty() {
             // The others are not lost with them.
             batch.expel(transaction.culprits.iter().map(|culprit| culprit.place));
             batch.start_over();
-            let (data, expelled) = without(held.data, &transaction.culprits);
+            let (data, expelled) = without(data, &transaction.culprits);
             self.released.bytes += expelled;
-            self.held.hold_transaction(held::Transaction { data, ..held });
+            self.held.hold_transaction(held::Transaction {
+                batch: serial,
+                data,
+                mark,
+                code: code.to_owned(),
+                message: message.to_owned(),
+            });
             self.redo = true;
-            return;
+            return Ok(());
         }
         let culprits: Vec<u64> = transaction.culprits.iter().map(|culprit| culprit.index).collect();
-        for mut data in held.data {
+        for mut data in data {
             if let Some(batch) = open(&mut self.batches, serial) {
                 if batch.in_doubt {
                     data.doubt = Doubt::Shared;
@@ -391,6 +399,11 @@ impl Exchange {
         }
         if let Some(batch) = open(&mut self.batches, serial) {
             batch.replace_refused(code, message);
+        }
+        match passing {
+            // Nothing may be stored as done that comes behind it.
+            Some((_, message)) if stored => Err(Broken::Refused(format!("a batch was refused: {message}"))),
+            _ => Ok(()),
         }
     }
 
