@@ -1,0 +1,90 @@
+'use strict'
+
+// Connections cut at random bytes, either way, while counters are incremented: in between what succeeded and what is
+// unknown, with a checkpoint exactly once.
+
+const { setTimeout: delay } = require('node:timers/promises')
+const { bulkPipeline } = require('../..')
+const { startProxyChild } = require('../../scripts/soak/child.js')
+const { ask } = require('../witness.js')
+const { BATCHES, COUNTERS, appendBatch, readCounters } = require('./counters.js')
+const { batchComplaints, complaints, figures } = require('./outcome.js')
+const { DURABLE, withServer } = require('./server.js')
+
+const COMMANDS = BATCHES * COUNTERS
+const CUTS = 50
+/** Whatever is under way may be in doubt after a cut: few enough that the two bounds mean something. */
+const UNDER_WAY = 4
+/** Commands are longer than their replies by about this. */
+const UP_TO_DOWN = 5
+
+async function run({ random }) {
+  return [
+    await load({ random, title: 'cuts, defaults', options: {} }),
+    await load({ random, title: 'cuts, checkpoint', options: { checkpoint: 'checkpoint' } }),
+  ]
+}
+
+function load({ random, title, options }) {
+  return withServer(DURABLE, async (server) => {
+    const proxy = await startProxyChild(server.port)
+    try {
+      const bulk = bulkPipeline({ url: proxy.url, ...options })
+      const work = new AbortController()
+      const cutting = cut(proxy, random, work.signal)
+      const batches = []
+      for (let batch = 0; batch < BATCHES; batch++) {
+        appendBatch(bulk)
+        batches.push({ commands: COUNTERS, promise: bulk.exec() })
+        await batches.at(-UNDER_WAY)?.promise.catch(() => {})
+      }
+      const exactly = options.checkpoint ? { failed: 0, unknown: 0 } : { failed: 0 }
+      const broken = await batchComplaints(batches, exactly)
+      const summary = await bulk.close()
+      work.abort()
+      const faults = await cutting
+      if (faults < CUTS) broken.push(`the load was over after ${faults} cuts`)
+      broken.push(...complaints('close()', summary, { commands: COMMANDS, ...exactly }))
+      const counted = await ask(server, readCounters)
+      const { lost, surplus } = options.checkpoint ? counted : outside(counted.sum, summary)
+      if (lost + surplus > 0) broken.push(`the sum is ${counted.sum}: ${lost} lost, ${surplus} twice`)
+      return { title, faults, ...figures(summary), lost, surplus, broken }
+    } finally {
+      await proxy.end()
+    }
+  })
+}
+
+/** How far the sum is from what it may be. */
+function outside(sum, { succeeded, unknown }) {
+  return { lost: Math.max(0, succeeded - sum), surplus: Math.max(0, sum - succeeded - unknown) }
+}
+
+/**
+ * One cut after the other until there are enough of them, or nothing more to cut; returns their number. The next one waits
+ * for the end of the last one's connection, which would be cut a second time, and may meet the login of its successor.
+ */
+async function cut(proxy, random, signal) {
+  for (let cuts = 0; cuts < CUTS; cuts++) {
+    const direction = ['up', 'down'][random(2)]
+    // From within the first command to several batches later.
+    const bytes = 1 + random(10 ** (1 + random(6)))
+    await proxy.call(
+      ['resetAfter', 'finAfter'][random(2)],
+      direction === 'up' ? bytes : Math.ceil(bytes / UP_TO_DOWN),
+      direction,
+    )
+    while ((await ended(proxy)) === cuts) {
+      if (signal.aborted) return cuts
+      await delay(1)
+    }
+  }
+  return CUTS
+}
+
+/** So many connections. */
+async function ended(proxy) {
+  return (await proxy.call('connections')) - (await proxy.call('open'))
+}
+
+module.exports = { runs: 1, run }
