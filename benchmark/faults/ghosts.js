@@ -2,12 +2,13 @@
 
 // A server that is stopped still gets what lies in its socket, later: values of a connection that was given up must not
 // overwrite newer ones. Beside respipe, a few lines that time out, connect again and write, to show that they would.
-// The newer ones come in another order: what runs late meets some of them earlier, some later than they were written.
+// A proxy stands in between as networks do: it delivers what it has, also from those that are gone. The newer ones come in another order: what runs late meets some of them earlier, some later than they were written.
 
 const { once } = require('node:events')
 const net = require('node:net')
 const { setTimeout: delay } = require('node:timers/promises')
 const { bulkPipeline } = require('../..')
+const { startProxyChild } = require('../../scripts/soak/child.js')
 const { ask } = require('../witness.js')
 const { complaints, figures } = require('./outcome.js')
 const { whileStopped, withServer } = require('./server.js')
@@ -26,9 +27,9 @@ async function run({ seed, random }) {
 }
 
 function ours({ random, options }) {
-  return withServer([], async (server) => {
+  return withProxy(async (server, proxy) => {
     const bulk = bulkPipeline({
-      url: server.url,
+      url: proxy.url,
       stallTimeoutMs: STALL_MS,
       connectTimeoutMs: CONNECT_MS,
       ...options,
@@ -59,13 +60,13 @@ function write(bulk, value, keys) {
 }
 
 function naive({ random }) {
-  return withServer([], async (server) => {
-    const old = await connected(server)
+  return withProxy(async (server, proxy) => {
+    const old = await connected(proxy)
     const fresh = await whileStopped(server, async () => {
       old.write(requests('older', inOrder))
       await delay(STALL_MS + random(STALL_MS))
       old.destroy()
-      const socket = await connected(server)
+      const socket = await connected(proxy)
       socket.write(requests('newer', shuffled(random)))
       return socket
     })
@@ -81,8 +82,21 @@ function naive({ random }) {
   })
 }
 
-async function connected({ host, port }) {
-  const socket = net.connect(port, host)
+/** Runs `work` beside a server and a proxy in front of it. */
+function withProxy(work) {
+  return withServer([], async (server) => {
+    const proxy = await startProxyChild(server.port)
+    try {
+      return await work(server, proxy)
+    } finally {
+      await proxy.end()
+    }
+  })
+}
+
+async function connected({ url }) {
+  const { hostname, port } = new URL(url)
+  const socket = net.connect(Number(port), hostname)
   await once(socket, 'connect')
   return socket
 }
