@@ -76,7 +76,8 @@ export interface BulkPipelineOptions {
    * What becomes of the server's replies. They never reach JavaScript one by one.
    * - `'check'` (default): read and counted natively; error replies are kept, with their command.
    * - `'collect'`: also returned by `exec()`, in order.
-   * - `'off'`: the server is told to send none (`CLIENT REPLY OFF`). Not in this version: `RESPIPE_UNSUPPORTED`.
+   * - `'off'`: the server is told to send none (`CLIENT REPLY OFF`): all is `unknown`. `RESPIPE_REFUSED` where errors would leave no sign
+   *   at all (a replica, a cluster), `RESPIPE_AUTH` where a permission is missing.
    * @default 'check'
    */
   replies?: 'check' | 'collect' | 'off'
@@ -126,20 +127,23 @@ export interface BulkPipelineOptions {
    */
   maxInFlightBytes?: number
   /**
-   * Which commands in doubt are sent again after a lost connection. Not in this version: none are, whatever is in doubt is reported as
-   * `unknown`. The default is accepted, as it will mean more later; any other value throws `RESPIPE_UNSUPPORTED`.
+   * Which commands in doubt are sent again after a lost connection; the others are reported as `unknown`. Default 'idempotent': those whose
+   * repetition leaves the same state, unless another command in doubt that is not such shares a key with them. A transaction is repeated whole
+   * or not. A time to live counts from the repetition. Nothing is sent again after a stall where the server does not let us end the old
+   * connection (CLIENT KILL).
    * @default 'idempotent'
    */
   resend?: 'idempotent' | 'all' | 'none'
   /**
    * Exactly once: every batch is a transaction that also stores its run, number (and row) under this key; batches end at row boundaries.
-   * Not with `cluster`, `connections` above 1, or `replies: 'off'`. Another run's value is never taken for this one's: only `resume` continues it.
-   * Not in this version: `RESPIPE_UNSUPPORTED`.
+   * Not with `cluster`, `connections` above 1, or `replies: 'off'`. Another run's value is never taken for this one's: only `resume` continues it, or
+   * `lastCheckpoint()` before the first `exec()`. The key is a hash. Needs CLIENT KILL where another pipeline has written it: else `RESPIPE_AUTH`.
+   * `RESPIPE_REFUSED` where the key holds something else, another pipeline has taken it over, or the server has lost confirmed batches.
    */
   checkpoint?: string
   /**
-   * Repeats of a connection, with jittered backoff; also where the server is not ready when it logs in (LOADING, MASTERDOWN, BUSY …).
-   * Commands that it refuses for now (OOM, READONLY …) are not repeated in this version: they are failures.
+   * Repeats of a connection, or of work the server refuses for now (LOADING, OOM, BUSY, READONLY, TRYAGAIN, CLUSTERDOWN …), with jittered
+   * backoff. A command that was refused for now has failed once this is used up, or where a later one on its key succeeded meanwhile.
    * The very first connection is tried `firstConnect` times more (3). Afterwards: `attempts` (default: no limit) within `maxElapsedMs` (600_000)
    * without progress. `attempts: 0`: no repeats at all. Delays: 50 to 2_000 ms, doubled from one to the next.
    * @default { firstConnect: 3, attempts: Infinity, maxElapsedMs: 600_000, minDelayMs: 50, maxDelayMs: 2_000 }
@@ -155,7 +159,7 @@ export interface BulkPipelineOptions {
    * @default 30_000
    */
   stallTimeoutMs?: number
-  /** `sync` and `close` also wait until this many replicas hold the data (WAIT). Not in this version: `RESPIPE_UNSUPPORTED`. */
+  /** `sync` and `close` also wait until this many replicas hold the data (WAIT), and reject with `RESPIPE_REFUSED` where fewer do. Milliseconds. */
   waitReplicas?: { count: number; timeoutMs: number }
   /**
    * A null or undefined field of an object, Map or row: refuse it, leave the field out, or send an empty string.
@@ -333,7 +337,10 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
    * it rejects where there is no reply. What is forbidden in the pipeline is forbidden here.
    */
   query(name: string, ...args: (Argument | Argument[])[]): Promise<Reply>
-  /** With `checkpoint`: the last batch (and row) that the server holds. Not in this version: rejects with `RESPIPE_UNSUPPORTED`. */
+  /**
+   * With `checkpoint`: the last batch (and row) of this load that the server holds, counted from 1; null where it holds none. Asked before the
+   * first `exec()`, it continues the load that the key tells of. Without `checkpoint` it rejects with `RESPIPE_INVALID_OPTION`.
+   */
   lastCheckpoint(): Promise<{ batch: number; row?: number } | null>
   /** A look at any time, after `close()` and `destroy()` too. */
   stats(): Stats
@@ -346,7 +353,8 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   destroy(): void
   /** A command was refused: each one, beyond `maxFailures` too. What a listener throws is an uncaught exception of the process. */
   on(event: 'failure', listener: (failure: CommandFailure) => void): this
-  /** Another connection has taken over: `'rotation'` by `reconnectEvery`, `'lost'` after a fault, also of an idle one. `'moved'` is not in this version. */
+  /** Another connection has taken over: `'rotation'` by `reconnectEvery`, `'lost'` after a fault, also of an idle one,
+   * `'moved'` where the server may not be written to any more and was looked up anew. */
   on(event: 'reconnect', listener: (info: { reason: 'rotation' | 'lost' | 'moved'; address: string }) => void): this
   /** Work was given up, not by `close`, `destroy` or a signal. Without a listener nothing is thrown. */
   on(event: 'error', listener: (error: RespipeError) => void): this

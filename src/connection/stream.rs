@@ -71,6 +71,20 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// What the system still holds to be sent is dropped when the stream is, rather than sent on.
+    pub fn reset_on_close(&self) {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            #[cfg(unix)]
+            Self::Unix(_) => return,
+        };
+        // Best effort: the fence is what counts.
+        SockRef::from(tcp).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
+
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -7,6 +7,7 @@ mod checkpoint;
 mod connect;
 mod query;
 mod question;
+mod reporting;
 #[cfg(test)]
 pub(crate) mod server;
 mod standby;

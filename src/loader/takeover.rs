@@ -1,11 +1,17 @@
 //! Before a connection takes the load over from one that was lost: the old one is ended for the server as well.
 
+use std::time::Duration;
+
 use super::work::Loader;
+use crate::config::{Replies, Transaction};
 use crate::connection::fence::{Fenced, fence};
 use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
+use crate::connection::question::encode;
 use crate::connection::task::End;
 use crate::error::Error;
+use crate::resp::reply::printable;
+use crate::resp::value::Value;
 
 /// A connection that was lost with something in flight.
 #[derive(Debug)]
@@ -40,8 +46,30 @@ impl Loader {
             let cause = self.predecessor.as_ref().map_or(Error::Closed, |old| old.error.clone());
             self.exchange.proven(done.saturating_sub(before), &cause);
         }
+        self.try_transaction(link, limit).await?;
         self.predecessor = None;
         self.audit.begin(&link.peer);
+        Ok(())
+    }
+
+    /// With replies off nobody would see that MULTI was refused, and the commands behind it run one by one.
+    async fn try_transaction(&mut self, link: &mut Link, limit: Duration) -> Result<(), Error> {
+        let config = &self.shared.config;
+        if config.replies != Replies::Off || config.transaction != Transaction::EachBatch || self.tried_transaction {
+            return Ok(());
+        }
+        for command in ["MULTI", "EXEC"] {
+            if let Value::Error(text) = link.ask(command, &encode(&[command.as_bytes()]), limit).await? {
+                let (address, text) = (link.address.clone(), printable(&text));
+                let reason = format!("replies: 'off' with transaction needs {command}: {text}");
+                return Err(if text.starts_with("NOPERM") {
+                    Error::Auth { address, reason }
+                } else {
+                    Error::Refused { address, reason }
+                });
+            }
+        }
+        self.tried_transaction = true;
         Ok(())
     }
 }

@@ -17,10 +17,9 @@ use super::takeover::Predecessor;
 use super::{Notice, Reason, Report, Shared, Work, lock};
 use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
-use crate::connection::state::{Exchange, Finished};
+use crate::connection::state::Exchange;
 use crate::connection::task::{Driver, End, Ended, Flow, serve};
 use crate::error::Error;
-use crate::outcome::Failure;
 use crate::retry::{Backoff, Verdict};
 
 /// A clean goodbye (TLS tells the peer) may take so long.
@@ -35,13 +34,13 @@ pub(super) struct Loader {
     pub(super) shared: Arc<Shared>,
     pub(super) exchange: Exchange,
     /// What was taken on and is not over, in order.
-    order: VecDeque<Step>,
+    pub(super) order: VecDeque<Step>,
     /// What the next report will tell.
-    report: Report,
+    pub(super) report: Report,
     /// The place of the next command among those of its `exec()`.
     next_index: u64,
     /// Reply bytes that are counted as untaken and not reported yet.
-    kept: usize,
+    pub(super) kept: usize,
     /// The connection that takes over next, opened beforehand.
     standby: Option<Standby>,
     /// Why the next connection is wanted.
@@ -52,6 +51,8 @@ pub(super) struct Loader {
     pub(super) peer: Option<Peer>,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) audit: Audit,
+    /// The server takes MULTI where nobody would hear that it does not.
+    pub(super) tried_transaction: bool,
     /// What was asked, by ticket.
     pub(super) asked: HashMap<u32, Question>,
     /// Work that cannot be taken on before a connection is up.
@@ -67,7 +68,7 @@ pub(super) struct Loader {
     connected_before: Before,
 }
 
-enum Step {
+pub(super) enum Step {
     Batch,
     Report(u32),
 }
@@ -87,6 +88,7 @@ impl Loader {
             peer: None,
             checkpoint: config.checkpoint.clone().map(Checkpoint::new),
             audit: Audit::default(),
+            tried_transaction: false,
             asked: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_since: Instant::now(),
@@ -210,14 +212,7 @@ impl Loader {
                 tokio::spawn(async move { timeout(GOODBYE, link.stream.shutdown()).await });
                 return;
             }
-            Ended::Violated(violation) => {
-                let error = Error::Protocol {
-                    address,
-                    reason: violation,
-                };
-                self.exchange.distrust(&error);
-                return self.give_up(&error);
-            }
+            Ended::Violated(reason) => (Error::Protocol { address, reason }, End::Ours),
             Ended::Moved => {
                 self.exchange.disconnected(&Error::Closed);
                 self.standby = None;
@@ -230,13 +225,21 @@ impl Loader {
             }
             Ended::Lost { reason, end } => (Error::ConnectionLost { address, reason }, end),
         };
+        if end == End::Ours {
+            link.stream.reset_on_close();
+        }
         drop(link.stream);
         if self.exchange.in_flight() > 0 {
+            self.tried_transaction = false;
             self.predecessor = Some(Predecessor {
                 peer: link.peer,
                 error: error.clone(),
                 end,
             });
+        }
+        if matches!(error, Error::Protocol { .. }) {
+            self.exchange.distrust(&error);
+            return self.give_up(&error);
         }
         // What ended this one may have ended that too.
         self.standby = None;
@@ -349,75 +352,6 @@ impl Loader {
                 self.order.push_back(Step::Report(ticket));
             }
             Work::Question(ticket, question) => self.ask(ticket, question),
-        }
-    }
-
-    /// What became of commands goes into the totals.
-    fn count(&self, finished: &[Finished]) {
-        let max = self.shared.config.max_failures;
-        let mut known = lock(&self.shared.known);
-        for finished in finished {
-            known.totals.batches += 1;
-            known.totals.outcome.add(finished.outcome.clone(), max);
-        }
-        known.totals.resent = self.exchange.resent();
-        known.under_way = self.exchange.progress();
-    }
-
-    /// Batches of which the server has said that they are done.
-    fn confirm(&mut self, finished: &[Finished]) {
-        let open = self.exchange.open_batches();
-        let Some(checkpoint) = &mut self.checkpoint else {
-            return;
-        };
-        let last = checkpoint.number() - open;
-        for (behind, _) in finished.iter().rev().enumerate().filter(|(_, batch)| batch.executed) {
-            checkpoint.confirm(last - behind as u64);
-        }
-    }
-
-    /// A batch is over: it goes into the report.
-    fn add(&mut self, finished: Finished) {
-        self.report
-            .outcome
-            .add(finished.outcome, self.shared.config.max_failures);
-        if self.report.replies.is_empty() {
-            self.report.replies = finished.replies;
-        } else {
-            self.report.replies.extend_from_slice(&finished.replies);
-        }
-        if self.report.error.is_none() {
-            self.report.error = finished.error;
-        }
-    }
-
-    /// Reports whose turn it is.
-    fn report(&mut self) {
-        while let Some(Step::Report(ticket)) = self.order.front() {
-            let ticket = *ticket;
-            self.order.pop_front();
-            // What a report holds stays counted until JavaScript takes it.
-            self.count_kept();
-            let report = Box::new(mem::take(&mut self.report));
-            self.kept -= report.replies.len();
-            self.shared.listener.notify(Notice::Executed { ticket, report });
-        }
-    }
-
-    /// Counts the replies that were kept since the last time.
-    fn count_kept(&mut self) {
-        let kept = self.exchange.collected() + self.report.replies.len();
-        self.shared.budget.keep(kept.cast_signed() - self.kept.cast_signed());
-        self.kept = kept;
-    }
-
-    /// Tells failures to those who listen. Counted before, as JavaScript may take them at once.
-    fn tell_overheard(&mut self) {
-        let overheard = self.exchange.take_overheard();
-        let bytes: usize = overheard.iter().map(Failure::size).sum();
-        self.shared.budget.keep(bytes.cast_signed());
-        for failure in overheard {
-            self.shared.listener.notify(Notice::Failed(failure));
         }
     }
 }

@@ -1,7 +1,5 @@
 //! A connection is lost, or the work given up: what was done, what may be sent again, what nobody knows.
 
-use std::collections::VecDeque;
-
 use super::doubt::{Fate, Unit, decide, unknown_keys};
 use super::fence::Fence;
 use super::frame::{Data, Doubt, Frame};
@@ -26,7 +24,7 @@ impl Exchange {
         self.forget_connection();
         // What was refused for now goes first.
         self.retry();
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// Nobody could see to it that the connection before runs nothing any more: nothing of it is sent again.
@@ -56,8 +54,8 @@ impl Exchange {
             }
             self.drop_frames(serial);
         }
-        self.drop_needless_frames();
-        self.finish_settled(None);
+        self.drop_needless_fences();
+        self.finish_settled();
     }
 
     /// The server shows that of the batches that are not over, it holds the first `count`.
@@ -71,8 +69,8 @@ impl Exchange {
                 self.drop_frames(serial);
             }
         }
-        self.drop_needless_frames();
-        self.finish_settled(None);
+        self.drop_needless_fences();
+        self.finish_settled();
     }
 
     /// The work is given up: what was not written is certainly not done.
@@ -81,7 +79,7 @@ impl Exchange {
         let over = self.finished.len();
         self.settle_in_flight(cause, Resend::None);
         self.forget_connection();
-        self.finish_settled(None);
+        self.finish_settled();
         for finished in &mut self.finished[over..] {
             finished.error.get_or_insert_with(|| cause.clone());
         }
@@ -130,7 +128,7 @@ impl Exchange {
         } else {
             self.settle_commands(cause, resend);
         }
-        self.drop_needless_frames();
+        self.drop_fences_within();
     }
 
     /// A reply of which the end will never come.
@@ -245,22 +243,35 @@ impl Exchange {
         }
     }
 
-    /// With all its commands settled, a batch needs no fence any more. Fences within the work are for the connection
-    /// that they were meant for.
-    pub(super) fn drop_needless_frames(&mut self) {
-        let mut frames = VecDeque::with_capacity(self.frames.len());
-        for frame in std::mem::take(&mut self.frames) {
-            match &frame {
-                Frame::Silence | Frame::Fence(Fence { ends: None, .. }) => {}
-                Frame::Fence(Fence { ends: Some(serial), .. }) => match open(&mut self.batches, *serial) {
-                    Some(batch) if !batch.is_settled() => frames.push_back(frame),
-                    Some(batch) => batch.fenced = true,
-                    None => {}
-                },
-                _ => frames.push_back(frame),
-            }
+    /// Fences within the work, and silence, are for the connection that they were meant for.
+    fn drop_fences_within(&mut self) {
+        self.frames
+            .retain(|frame| !matches!(frame, Frame::Silence | Frame::Fence(Fence { ends: None, .. })));
+        self.drop_needless_fences();
+        // What is left of batches whose own fence was answered needs another one, that they may end.
+        let open = self.batches.iter().rfind(|batch| batch.fenced && !batch.is_settled());
+        let fenced = open.map(|batch| batch.serial);
+        let belongs = |frame: &Frame| fenced.is_some() && frame.batch().is_some_and(|serial| Some(serial) <= fenced);
+        if let Some(last) = self.frames.iter().rposition(belongs) {
+            self.frames.insert(last + 1, Frame::Fence(Fence::new(None)));
         }
+        let frames = std::mem::take(&mut self.frames);
         self.frames = self.silenced(frames);
+    }
+
+    /// With all its commands settled, a batch needs no fence any more.
+    fn drop_needless_fences(&mut self) {
+        let batches = &mut self.batches;
+        self.frames.retain(|frame| {
+            let Frame::Fence(Fence { ends: Some(serial), .. }) = frame else {
+                return true;
+            };
+            let Some(batch) = open(batches, *serial) else {
+                return false;
+            };
+            batch.fenced |= batch.is_settled();
+            !batch.fenced
+        });
     }
 
     /// The frames of a transaction of which it is known what became of it.

@@ -27,6 +27,8 @@ mod fence;
 mod frame;
 mod gathered;
 mod held;
+#[cfg(test)]
+mod held_tests;
 mod loss;
 mod open_batch;
 #[cfg(test)]
@@ -36,18 +38,20 @@ mod properties;
 mod replies;
 mod silent;
 #[cfg(test)]
+mod silent_tests;
+#[cfg(test)]
 mod tests;
 mod transaction;
 mod transaction_loss;
 #[cfg(test)]
 mod transaction_tests;
+mod writing;
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::time::Duration;
 
 use self::fence::Fence;
-use self::frame::{Data, Doubt, Frame, Mark, Question};
+use self::frame::{Data, Frame, Mark, Question};
 use self::held::Held;
 use self::open_batch::OpenBatch;
 pub use self::open_batch::{Finished, Listening, Settings};
@@ -259,6 +263,7 @@ impl Exchange {
         let multi_accepted = self.multi_accepted;
         self.forget_connection();
         self.multi_accepted = multi_accepted;
+        self.retry();
     }
 
     fn is_quota(&self, batches: u32) -> bool {
@@ -327,98 +332,6 @@ impl Exchange {
         std::mem::take(&mut self.overheard)
     }
 
-    /// Fills `slices` with what may be written now; returns how many were filled.
-    pub fn writable<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        if self.awaits_first_multi() {
-            return 0;
-        }
-        let mut in_flight = self.in_flight;
-        let mut offset = self.offset;
-        let mut batches = self.written_batches;
-        let mut filled = 0;
-        for (at, slice) in (self.sent..self.frames.len()).zip(slices) {
-            let frame = &self.frames[at];
-            let bytes = frame.bytes();
-            if offset == 0 {
-                // What was begun is always finished.
-                if !self.may_begin(at, in_flight, batches) {
-                    break;
-                }
-                in_flight += bytes.len();
-            }
-            *slice = IoSlice::new(&bytes[offset..]);
-            offset = 0;
-            filled += 1;
-            match frame {
-                Frame::Multi(_) if !self.multi_accepted && self.settings.replies != Replies::Off => break,
-                Frame::Fence(Fence { ends: Some(_), .. }) => batches += 1,
-                // What was sent again is answered before anything newer is sent.
-                Frame::Fence(_) if self.settings.replies != Replies::Off => break,
-                _ => {}
-            }
-        }
-        filled
-    }
-
-    /// Whether the frame at `at` may be written, with so many bytes and batches written before it.
-    fn may_begin(&self, at: usize, in_flight: usize, batches: u32) -> bool {
-        let frame = &self.frames[at];
-        if self.is_quota(batches) {
-            return false;
-        }
-        if self.settings.replies == Replies::Off {
-            return self.may_begin_silently(at, in_flight);
-        }
-        let begins = match self.settings.transaction {
-            Transaction::Off => true,
-            Transaction::EachBatch => matches!(frame, Frame::Multi(_)),
-        };
-        if begins && (!self.held.is_empty() || self.is_behind_fence_within()) {
-            return false;
-        }
-        if self.settings.one_at_a_time && matches!(frame, Frame::Multi(_)) && at > 0 {
-            return false;
-        }
-        // What is larger than the window goes alone.
-        in_flight == 0 || in_flight + frame.bytes().len() <= self.settings.max_in_flight
-    }
-
-    /// Something is sent again, and its fence is not answered.
-    fn is_behind_fence_within(&self) -> bool {
-        let last = self.sent.checked_sub(1).and_then(|last| self.frames.get(last));
-        matches!(last, Some(Frame::Fence(Fence { ends: None, .. })))
-    }
-
-    /// The socket accepted `bytes` of what [`Self::writable`] offered.
-    pub fn wrote(&mut self, mut bytes: usize) {
-        // A transaction counts once the server takes it.
-        let plain = self.settings.transaction == Transaction::Off || self.is_silent();
-        while bytes > 0 {
-            let Some(frame) = self.frames.get(self.sent) else {
-                debug_assert!(false, "more was written than was offered");
-                return;
-            };
-            let length = frame.bytes().len();
-            if self.offset == 0 {
-                self.in_flight += length;
-            }
-            let step = bytes.min(length - self.offset);
-            self.offset += step;
-            bytes -= step;
-            if self.offset == length {
-                match frame {
-                    Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
-                    Frame::Data(data) if data.doubt != Doubt::None && plain => {
-                        self.resent += u64::from(data.commands())
-                    }
-                    _ => {}
-                }
-                self.sent += 1;
-                self.offset = 0;
-            }
-        }
-    }
-
     /// The peer said `input`.
     ///
     /// # Errors
@@ -479,13 +392,16 @@ impl Exchange {
         if let Some(batch) = ends.and_then(|serial| open(&mut self.batches, serial)) {
             batch.fenced = true;
         }
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// Batches that are over, in order.
-    fn finish_settled(&mut self, error: Option<&Error>) {
-        while let Some(batch) = self.batches.pop_front_if(|batch| batch.fenced && batch.is_settled()) {
-            self.finished.push(batch.finish(error.cloned()));
+    fn finish_settled(&mut self) {
+        let is_over = |batch: &OpenBatch| batch.fenced && batch.is_settled();
+        while self.batches.front().is_some_and(is_over)
+            && let Some(batch) = self.batches.pop_front()
+        {
+            self.finished.push(batch.finish(None));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::frame::{Data, Doubt};
 use super::gathered::Gathered;
+use super::replies::is_passing;
 use crate::batch::Batch;
 use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
@@ -129,7 +130,7 @@ impl OpenBatch {
 
     /// The next command of `data` was refused, for good. Returns the failure for those who listen.
     pub(super) fn refused(&mut self, data: &mut Data, code: &str, message: &str) -> Option<Failure> {
-        if data.doubt == Doubt::Shared {
+        if data.doubt == Doubt::Shared || (data.doubt == Doubt::Alone && is_passing(code)) {
             // It may have been done the first time.
             self.outcome.unknown += 1;
             return None;
@@ -160,7 +161,7 @@ impl OpenBatch {
         while data.unanswered() > 0 {
             let detailed = self.outcome.failures.len() < self.settings.max_failures;
             let listens = self.settings.listening == Listening::Yes;
-            if !detailed && !listens && !self.collects() && data.doubt != Doubt::Shared {
+            if !detailed && !listens && !self.collects() && data.doubt == Doubt::None {
                 let rest = data.unanswered();
                 self.outcome.count_failures(code, u64::from(rest));
                 data.answered += rest;

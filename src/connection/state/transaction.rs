@@ -331,7 +331,7 @@ impl Exchange {
             batch.in_doubt = false;
             batch.executed = true;
         }
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// EXEC did nothing.
@@ -356,7 +356,8 @@ impl Exchange {
             self.held.hold_transaction(held);
             return;
         }
-        self.answered += transaction.commands;
+        // A refusal that waiting would not have changed is an answer like any other.
+        self.answered += if passing { 0 } else { transaction.commands };
         if held.mark.is_some() && !passing && !transaction.culprits.is_empty() {
             // The others are not lost with them.
             batch.expel(transaction.culprits.iter().map(|culprit| culprit.place));
@@ -381,7 +382,7 @@ impl Exchange {
         if let Some(batch) = open(&mut self.batches, serial) {
             batch.replace_queued(&error_reply(code, message));
         }
-        self.finish_settled(None);
+        self.finish_settled();
     }
 
     /// The server takes no MULTI, and nothing was written behind it.

@@ -115,7 +115,8 @@ fn a_refused_transaction_names_the_culprits_and_fails_the_others_under_execabort
             "OOM command not allowed"
         ]
     );
-    assert_eq!(exchange.answered(), 4);
+    // Out of memory may pass: that is no progress.
+    assert_eq!(exchange.answered(), 0);
 }
 
 #[test]

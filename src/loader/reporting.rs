@@ -1,0 +1,79 @@
+//! What became of commands: into the totals, the next report, and to those who listen.
+
+use std::mem;
+
+use super::work::{Loader, Step};
+use super::{Notice, lock};
+use crate::connection::state::Finished;
+use crate::outcome::Failure;
+
+impl Loader {
+    /// What became of commands goes into the totals.
+    pub(super) fn count(&self, finished: &[Finished]) {
+        let max = self.shared.config.max_failures;
+        let mut known = lock(&self.shared.known);
+        for finished in finished {
+            known.totals.batches += 1;
+            known.totals.outcome.add(finished.outcome.clone(), max);
+        }
+        known.totals.resent = self.exchange.resent();
+        known.under_way = self.exchange.progress();
+    }
+
+    /// Batches of which the server has said that they are done.
+    pub(super) fn confirm(&mut self, finished: &[Finished]) {
+        let open = self.exchange.open_batches();
+        let Some(checkpoint) = &mut self.checkpoint else {
+            return;
+        };
+        let last = checkpoint.number() - open;
+        for (behind, _) in finished.iter().rev().enumerate().filter(|(_, batch)| batch.executed) {
+            checkpoint.confirm(last - behind as u64);
+        }
+    }
+
+    /// A batch is over: it goes into the report.
+    pub(super) fn add(&mut self, finished: Finished) {
+        self.report
+            .outcome
+            .add(finished.outcome, self.shared.config.max_failures);
+        if self.report.replies.is_empty() {
+            self.report.replies = finished.replies;
+        } else {
+            self.report.replies.extend_from_slice(&finished.replies);
+        }
+        if self.report.error.is_none() {
+            self.report.error = finished.error;
+        }
+    }
+
+    /// Reports whose turn it is.
+    pub(super) fn report(&mut self) {
+        while let Some(Step::Report(ticket)) = self.order.front() {
+            let ticket = *ticket;
+            self.order.pop_front();
+            // What a report holds stays counted until JavaScript takes it.
+            self.count_kept();
+            let report = Box::new(mem::take(&mut self.report));
+            self.kept -= report.replies.len();
+            self.shared.listener.notify(Notice::Executed { ticket, report });
+        }
+    }
+
+    /// Counts the replies that were kept since the last time.
+    pub(super) fn count_kept(&mut self) {
+        let kept = self.exchange.collected() + self.report.replies.len();
+        self.shared.budget.keep(kept.cast_signed() - self.kept.cast_signed());
+        self.kept = kept;
+    }
+
+    /// Tells failures to those who listen. Counted before, as JavaScript may take them at once.
+    pub(super) fn tell_overheard(&mut self) {
+        let overheard = self.exchange.take_overheard();
+        let bytes: usize = overheard.iter().map(Failure::size).sum();
+        self.shared.budget.keep(bytes.cast_signed());
+        for failure in overheard {
+            self.shared.listener.notify(Notice::Failed(failure));
+        }
+    }
+}
