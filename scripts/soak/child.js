@@ -12,8 +12,9 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')
 })
 
+/** `file`: relative to this folder, or absolute. */
 function startChild(file, argument) {
-  const child = fork(path.join(__dirname, file), [argument])
+  const child = fork(path.resolve(__dirname, file), [argument])
   running.add(child)
   child.once('exit', () => running.delete(child))
   return child
@@ -26,7 +27,7 @@ async function endChild(child) {
   await exit
 }
 
-/** The proxy in front of a server: each method of the tests' one, done once the promise resolves. */
+/** The proxy in front of a server: `call` is for each method and field of the tests' one; resolves once it is done, to what it returned. */
 async function startProxyChild(port) {
   const child = startChild('proxy.js', String(port))
   const [{ port: own }] = await once(child, 'message')
@@ -35,11 +36,13 @@ async function startProxyChild(port) {
     const id = ++last
     const done = new Promise((resolve) => {
       child.on('message', function listen(message) {
-        if (message.id === id) resolve(child.off('message', listen))
+        if (message.id !== id) return
+        child.off('message', listen)
+        resolve(message.value)
       })
     })
     child.send({ id, method, args })
-    await done
+    return done
   }
   return { url: `redis://127.0.0.1:${own}`, call, end: () => endChild(child) }
 }
@@ -66,4 +69,4 @@ function startWriter(work) {
   return writer
 }
 
-module.exports = { startProxyChild, startWriter }
+module.exports = { endChild, startChild, startProxyChild, startWriter }

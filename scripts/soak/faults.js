@@ -15,7 +15,8 @@ const direction = (random) => ['up', 'down'][random(2)]
 const bytes = (random) => random(10 ** (1 + random(6)))
 
 const faults = {
-  async kill({ server, random }) {
+  async kill({ server, random, noteRefusals }) {
+    await noteRefusals()
     await server.kill('SIGKILL')
     await delay(random(1_000))
     await server.restart()

@@ -37,9 +37,9 @@ async function runLeg(name, { seed, binary, durationMs }) {
       writers.push(startWriter({ name, seed, url: proxy.url, file }))
     }
     write()
-    const happened = await befall({ name, seed, durationMs, server, proxy, writers, write })
+    const { happened, refusals } = await befall({ name, seed, durationMs, server, proxy, writers, write })
     await writers.at(-1).stop(CLOSE_LIMIT_MS)
-    const result = await check({ name, seed, server, writers, happened, violations })
+    const result = await check({ name, seed, server, writers, happened, refusals, violations })
     if (result.violations.length > 0) fs.copyFileSync(path.join(server.dir, 'server.log'), path.join(dir, 'server.log'))
     return { ...result, kept: dir }
   } finally {
@@ -59,7 +59,7 @@ async function serverStarter() {
   return startServer
 }
 
-/** Faults until the time is over or the writer gives up; how often each of them came. */
+/** Faults until the time is over or the writer gives up; how often each came, and what the servers refused that were killed. */
 async function befall({ name, seed, durationMs, server, proxy, writers, write }) {
   const end = Date.now() + durationMs
   const random = randomNumbers(seed, 0)
@@ -69,6 +69,8 @@ async function befall({ name, seed, durationMs, server, proxy, writers, write })
     write()
   }
   const happened = {}
+  let refusals = 0
+  const noteRefusals = async () => (refusals += await admin(errorReplies))
   let bag = []
   while (Date.now() < end && !writers.at(-1).failure) {
     await delay(random(PAUSE_MS))
@@ -77,12 +79,12 @@ async function befall({ name, seed, durationMs, server, proxy, writers, write })
     if (bag.length === 0) continue
     const [kind] = bag.splice(random(bag.length), 1)
     happened[kind] = (happened[kind] ?? 0) + 1
-    await faults[kind]({ server, proxy: proxy.call, admin, killWriter, random })
+    await faults[kind]({ server, proxy: proxy.call, admin, killWriter, noteRefusals, random })
   }
-  return happened
+  return { happened, refusals }
 }
 
-async function check({ name, seed, server, writers, happened, violations }) {
+async function check({ name, seed, server, writers, happened, refusals, violations }) {
   const leg = legs[name]
   const lines = writers.flatMap(({ file }) => readJournal(file))
   const { failure, summary } = writers.at(-1)
@@ -95,7 +97,10 @@ async function check({ name, seed, server, writers, happened, violations }) {
   // The last writer may have been stopped before it wrote anything.
   const last = lines.reduce((most, { batch, resumed }) => Math.max(most, batch ?? resumed), 0)
   await ask(server, (redis) => leg.workload.check({ redis, seed, history: batches, last, violations }))
-  if (leg.unknown === 'all') excuse(violations, summary, happened)
+  if (leg.unknown === 'all') {
+    const inAll = refusals + (await ask(server, errorReplies))
+    excuse(violations, { told: summary?.serverErrorReplies, counted: happened.kill ? inAll : 0 })
+  }
   return {
     name,
     batches: batches.length,
@@ -116,11 +121,18 @@ async function check({ name, seed, server, writers, happened, violations }) {
   }
 }
 
-/** Without replies, a refusal shows in one number; a server that was started anew has none. */
-function excuse(violations, summary, happened) {
+/**
+ * Without replies, a refusal shows in one number that the summary has; where the server was started anew, it has none, and
+ * `counted` stands for it.
+ */
+function excuse(violations, { told, counted }) {
   const missing = ['lost', 'stale']
-  const counted = happened.kill && happened.memory ? Infinity : 0
-  if (violations.count(...missing) <= (summary?.serverErrorReplies ?? counted)) violations.remove(...missing)
+  if (violations.count(...missing) <= (told ?? counted)) violations.remove(...missing)
+}
+
+/** Since its start. */
+async function errorReplies(redis) {
+  return Number(/^total_error_replies:(\d+)/m.exec(await redis.info('stats'))?.[1])
 }
 
 module.exports = { runLeg }

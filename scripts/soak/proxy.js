@@ -8,8 +8,8 @@ async function main(port) {
   const { startProxy } = await import('../../__test__/helpers/proxy.ts')
   const proxy = await startProxy({ port })
   process.on('message', async ({ id, method, args }) => {
-    await proxy[method](...args)
-    process.send({ id })
+    const member = proxy[method]
+    process.send({ id, value: typeof member === 'function' ? await member.apply(proxy, args) : member })
   })
   process.send({ port: proxy.port })
 }
