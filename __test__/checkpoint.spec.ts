@@ -334,7 +334,7 @@ test('where there is nothing, it is null, and batches are numbered from 1', asyn
   t.regex(stored[`writer:${owner}`]!, /^\d+ [0-9a-f]{40} 127\.0\.0\.1:\d+$/)
   await bulk.close()
   // The next pipeline has nobody to end.
-  t.deepEqual(Object.keys(await client.hgetall(KEY)).sort(), ['batch', 'owner', 'row', 'run'])
+  t.deepEqual(Object.keys(await client.hgetall(KEY)).toSorted(), ['batch', 'owner', 'row', 'run'])
   await isExactlyOnce(t, client, 3)
 })
 
