@@ -123,11 +123,13 @@ for (const column of told) {
     const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], maxInFlightBytes: 65_536 })
     const moved: string[] = []
     bulk.on('reconnect', ({ reason }) => moved.push(reason))
-    const batches = column === 'checkpoint' ? 100 : 1
-    for (let batch = 0; batch < batches; batch++) void sets(bulk, 100_000 / batches, `moved:${batch}`).exec()
+    const batches = column === 'checkpoint' ? 100 : 2
+    const load = (batch: number) => void sets(bulk, 100_000 / batches, `moved:${batch}`).exec()
+    for (let batch = 0; batch < batches / 2; batch++) load(batch)
     await until(() => settled(bulk) > 5_000)
     // Of nobody, so that it keeps its data.
     await client.replicaof('127.0.0.1', await freePort())
+    for (let batch = batches / 2; batch < batches; batch++) load(batch)
     await isHeld(client, 'READONLY')
     await until(() => !bulk.stats().connected)
     await client.replicaof('NO', 'ONE')

@@ -347,7 +347,7 @@ impl<'a> Load<'a> {
             .troubles
             .iter()
             .any(|trouble| matches!(trouble.kind, Kind::Refuse(..)));
-        let repeatable = options.resend != Resend::None && self.commands.iter().all(|command| replacing(&command));
+        let repeatable = options.resend != Resend::None && self.commands.iter().all(replacing);
         if !repeatable || refused || !self.is_patient() || self.fates.contains(&Fate::Untold) {
             return Ok(());
         }
