@@ -51,10 +51,6 @@ impl Exchange {
         let reply = self.is_reply(input);
         let (consumed, done) = self.reader.scan(input)?;
         match done {
-            // It did not take the order to be silent, for now.
-            Some(Kind::Error) if self.is_silent() && is_passing(&self.reader.refusal()?.0) => Err(Broken::Unavailable(
-                format!("the server is not available: {}", self.reader.error_text()),
-            )),
             Some(Kind::Error) => Err(Broken::Violation(format!(
                 "the server says: {}",
                 self.reader.error_text()

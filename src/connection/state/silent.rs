@@ -7,6 +7,7 @@ use super::frame::Frame;
 use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
 use crate::config::{Replies, Transaction};
+use crate::resp::reply::{Kind, excerpt};
 
 impl Exchange {
     /// Whether a batch needs a fence before another segment, so that no more is in doubt than the window holds.
@@ -72,7 +73,7 @@ impl Exchange {
     pub(super) fn silent_reply(&mut self, input: &[u8]) -> Result<usize, Broken> {
         let written = self.frames.iter().take(self.sent);
         let Some(at) = written.into_iter().position(|frame| matches!(frame, Frame::Speech)) else {
-            return self.unasked(input);
+            return self.broken_silence(input);
         };
         match self.reader.expect(input, b"+OK\r\n")? {
             Expected::NotYet(consumed) => Ok(consumed),
@@ -81,15 +82,31 @@ impl Exchange {
                 self.pass(at);
                 Ok(consumed)
             }
-            // The server did not take the order to be silent, for now.
-            Expected::Refused(_) if is_passing(&self.reader.refusal()?.0) => Err(Broken::Unavailable(format!(
-                "the server is not available: {}",
-                self.reader.error_text()
+            Expected::Refused(_) => Err(self.refusal_in_silence()),
+        }
+    }
+
+    /// Nothing may be said now: or the server did not take the order to be silent.
+    fn broken_silence(&mut self, input: &[u8]) -> Result<usize, Broken> {
+        let may_be_refusal = matches!(input, [b'-' | b'!', ..]) || !self.reader.at_boundary();
+        if !may_be_refusal || (self.sent == 0 && self.offset == 0) {
+            return self.unasked(input);
+        }
+        match self.reader.scan(input)? {
+            (consumed, None | Some(Kind::Push | Kind::Attribute)) => Ok(consumed),
+            (_, Some(Kind::Error)) => Err(self.refusal_in_silence()),
+            _ => Err(Broken::Violation(format!(
+                "a reply, though replies are off: {}",
+                excerpt(input)
             ))),
-            Expected::Refused(_) => Err(Broken::Violation(format!(
-                "an error, though replies are off: {}",
-                self.reader.error_text()
-            ))),
+        }
+    }
+
+    fn refusal_in_silence(&self) -> Broken {
+        let text = self.reader.error_text();
+        match self.reader.refusal() {
+            Ok((code, _)) if is_passing(&code) => Broken::Unavailable(format!("the server is not available: {text}")),
+            _ => Broken::Violation(format!("an error, though replies are off: {text}")),
         }
     }
 
