@@ -207,13 +207,9 @@ impl Exchange {
                 }
             }
         }
+        let keys = (!everything).then_some(&keys);
         for mut transaction in self.held.take_transactions() {
-            let overtaken = everything
-                || transaction
-                    .data
-                    .iter_mut()
-                    .any(|data| (0..data.commands()).any(|at| touches(&data.words(at), &keys)));
-            if overtaken {
+            if shares(&mut transaction.data, keys) {
                 self.fail_transaction(transaction);
             } else {
                 self.held.hold_transaction(transaction);
@@ -233,6 +229,13 @@ impl Exchange {
             self.release(data);
         }
     }
+}
+
+/// Whether commands touch one of these keys; `None`: any may be among them.
+pub(super) fn shares(data: &mut VecDeque<Data>, keys: Option<&HashSet<Vec<u8>>>) -> bool {
+    let Some(keys) = keys else { return true };
+    data.iter_mut()
+        .any(|data| (0..data.commands()).any(|at| touches(&data.words(at), keys)))
 }
 
 fn touches(words: &[&[u8]], keys: &HashSet<Vec<u8>>) -> bool {

@@ -1,10 +1,11 @@
 //! Transactions when a connection is lost: done whole or not at all, and which of the two.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use super::doubt::{Fate, Unit, decide};
+use super::doubt::{Fate, Unit, decide, unknown_keys};
 use super::frame::{Data, Doubt, Frame, Mark};
+use super::held::{self, shares};
 use super::transaction::ExecReply;
 use super::{Exchange, open};
 use crate::config::Resend;
@@ -16,8 +17,11 @@ impl Exchange {
     pub(super) fn settle_transactions(&mut self, cause: &Error, resend: Resend) {
         let mut items = self.take_transactions();
         let doubtful: Vec<Unit<'_>> = items.iter().filter_map(Item::doubtful).collect();
-        let mut fates = decide(&doubtful, resend).into_iter();
+        let fates = decide(&doubtful, resend);
+        let unknown = unknown_keys(&doubtful, &fates);
         drop(doubtful);
+        self.fail_overtaken(unknown.as_ref());
+        let mut fates = fates.into_iter();
         for item in &mut items {
             let Item::Transaction(transaction) = item else {
                 continue;
@@ -26,6 +30,11 @@ impl Exchange {
                 continue;
             };
             if !transaction.touched {
+                continue;
+            }
+            if transaction.refused && shares(&mut transaction.data, unknown.as_ref()) {
+                batch.start_over();
+                transaction.overtaken = true;
                 continue;
             }
             if !transaction.may_be_done() {
@@ -65,6 +74,15 @@ impl Exchange {
         for item in items {
             match item {
                 Item::Other(frame) => self.frames.push_back(frame),
+                Item::Transaction(transaction) if transaction.overtaken => {
+                    self.fail_transaction(held::Transaction {
+                        batch: transaction.batch,
+                        data: transaction.data,
+                        mark: None,
+                        code: "EXECABORT".to_owned(),
+                        message: "EXECABORT not sent again: what came behind it may have been done".to_owned(),
+                    });
+                }
                 Item::Transaction(transaction) if transaction.over => {
                     for data in transaction.data {
                         self.release(data);
@@ -79,6 +97,17 @@ impl Exchange {
                     self.frames.extend(transaction.mark.map(Frame::Mark));
                     self.frames.push_back(Frame::Exec(transaction.batch));
                 }
+            }
+        }
+    }
+
+    /// What was refused for now must not come after something newer on its keys, which may have been done.
+    fn fail_overtaken(&mut self, unknown: Option<&HashSet<Vec<u8>>>) {
+        for mut transaction in self.held.take_transactions() {
+            if shares(&mut transaction.data, unknown) {
+                self.fail_transaction(transaction);
+            } else {
+                self.held.hold_transaction(transaction);
             }
         }
     }
@@ -165,6 +194,8 @@ struct Whole {
     reply: ExecReply,
     /// What became of it is as clear as it will ever be.
     over: bool,
+    /// It was refused, and something newer may have been done.
+    overtaken: bool,
 }
 
 impl Whole {
@@ -180,6 +211,7 @@ impl Whole {
             queued: 0,
             reply: ExecReply::Awaited,
             over: false,
+            overtaken: false,
         }
     }
 
