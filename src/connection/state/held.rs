@@ -219,6 +219,7 @@ impl Exchange {
 
     pub(super) fn fail_transaction(&mut self, transaction: Transaction) {
         for mut data in transaction.data {
+            data.restart();
             if let Some(batch) = open(&mut self.batches, transaction.batch) {
                 if batch.in_doubt {
                     data.doubt = Doubt::Shared;
