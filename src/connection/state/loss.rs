@@ -276,6 +276,10 @@ impl Exchange {
             batch.fenced |= batch.is_settled();
             !batch.fenced
         });
+        // Nothing is left before it.
+        while matches!(self.frames.front(), Some(Frame::Fence(Fence { ends: None, .. }))) {
+            self.frames.pop_front();
+        }
     }
 
     /// The frames of a transaction of which it is known what became of it.
