@@ -172,6 +172,8 @@ impl Exchange {
             again.push_back(Frame::Exec(transaction.batch));
         }
         again.push_back(Frame::Fence(Fence::new(None)));
+        // That of the try before may not have been written yet.
+        self.drop_leading_fences();
         again.append(&mut self.frames);
         self.frames = again;
     }

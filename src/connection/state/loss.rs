@@ -276,7 +276,11 @@ impl Exchange {
             batch.fenced |= batch.is_settled();
             !batch.fenced
         });
-        // Nothing is left before it.
+        self.drop_leading_fences();
+    }
+
+    /// Those within the work before which nothing is left.
+    pub(super) fn drop_leading_fences(&mut self) {
         while matches!(self.frames.front(), Some(Frame::Fence(Fence { ends: None, .. }))) {
             self.frames.pop_front();
         }
