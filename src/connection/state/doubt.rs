@@ -38,18 +38,20 @@ pub(super) fn decide(units: &[Unit<'_>], resend: Resend) -> Vec<Fate> {
         .collect()
 }
 
-/// The keys of units of which nobody knows whether they were done; `None` where these may be any.
-pub(super) fn unknown_keys(units: &[Unit<'_>], fates: &[Fate]) -> Option<HashSet<Vec<u8>>> {
-    let mut unknown = HashSet::new();
-    for (unit, _) in units.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Unknown) {
-        for words in unit {
-            match command::keys(words) {
-                Keys::All => return None,
-                Keys::These(keys) => unknown.extend(keys.into_iter().map(<[u8]>::to_vec)),
-            }
+/// The keys that units write; `None` where these may be any. What was refused before one of them must not be done
+/// after it: the newer value stays.
+pub(super) fn written_keys(units: &[Unit<'_>]) -> Option<HashSet<Vec<u8>>> {
+    let mut written = HashSet::new();
+    for words in units.iter().flatten() {
+        if command::effect(words) == Effect::Nothing {
+            continue;
+        }
+        match command::keys(words) {
+            Keys::All => return None,
+            Keys::These(keys) => written.extend(keys.into_iter().map(<[u8]>::to_vec)),
         }
     }
-    Some(unknown)
+    Some(written)
 }
 
 /// Which units are connected by keys that they write.

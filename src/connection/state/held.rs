@@ -103,7 +103,7 @@ impl Held {
         overtaken
     }
 
-    /// Those that share a key with commands of which nobody knows whether they were done.
+    /// Those that share a key with commands that came behind them and may have been done.
     pub(super) fn sharing(&mut self, keys: Option<&HashSet<Vec<u8>>>) -> Vec<Refused> {
         match keys {
             None => self.take_all(),

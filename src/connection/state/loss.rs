@@ -1,6 +1,6 @@
 //! A connection is lost, or the work given up: what was done, what may be sent again, what nobody knows.
 
-use super::doubt::{Fate, Unit, decide, unknown_keys};
+use super::doubt::{Fate, Unit, decide, written_keys};
 use super::fence::Fence;
 use super::frame::{Data, Doubt, Frame};
 use super::replies::Reader;
@@ -214,8 +214,8 @@ impl Exchange {
         piece
     }
 
-    /// The fates of all commands in doubt, in order; what was refused before and shares a key with one that stays
-    /// unknown has failed.
+    /// The fates of all commands in doubt, in order; what was refused before and shares a key with one of them has
+    /// failed.
     fn decide(&mut self, touched: &[(Frame, u32)], resend: Resend) -> Vec<Fate> {
         let mut units: Vec<Unit<'_>> = Vec::new();
         for (frame, written) in touched {
@@ -229,7 +229,7 @@ impl Exchange {
         }
         let fates = decide(&units, resend);
         if !self.held.is_empty() {
-            let keys = unknown_keys(&units, &fates);
+            let keys = written_keys(&units);
             let refused = self.held.sharing(keys.as_ref());
             self.fail_held(refused);
         }

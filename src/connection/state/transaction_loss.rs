@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 
-use super::doubt::{Fate, Unit, decide, unknown_keys};
+use super::doubt::{Fate, Unit, decide, written_keys};
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::held::{self, shares};
 use super::transaction::ExecReply;
@@ -18,9 +18,9 @@ impl Exchange {
         let mut items = self.take_transactions();
         let doubtful: Vec<Unit<'_>> = items.iter().filter_map(Item::doubtful).collect();
         let fates = decide(&doubtful, resend);
-        let unknown = unknown_keys(&doubtful, &fates);
+        let newer = written_keys(&doubtful);
         drop(doubtful);
-        self.fail_overtaken(unknown.as_ref());
+        self.fail_overtaken(newer.as_ref());
         let mut fates = fates.into_iter();
         for item in &mut items {
             let Item::Transaction(transaction) = item else {
@@ -32,7 +32,7 @@ impl Exchange {
             if !transaction.touched {
                 continue;
             }
-            if transaction.refused && shares(&mut transaction.data, unknown.as_ref()) {
+            if transaction.refused && shares(&mut transaction.data, newer.as_ref()) {
                 batch.start_over();
                 transaction.overtaken = true;
                 continue;
@@ -102,9 +102,9 @@ impl Exchange {
     }
 
     /// What was refused for now must not come after something newer on its keys, which may have been done.
-    fn fail_overtaken(&mut self, unknown: Option<&HashSet<Vec<u8>>>) {
+    fn fail_overtaken(&mut self, newer: Option<&HashSet<Vec<u8>>>) {
         for mut transaction in self.held.take_transactions() {
-            if shares(&mut transaction.data, unknown) {
+            if shares(&mut transaction.data, newer) {
                 self.fail_transaction(transaction);
             } else {
                 self.held.hold_transaction(transaction);
