@@ -253,7 +253,7 @@ impl Loader {
         self.standby = None;
         if self.exchange.is_idle() {
             // Nothing was under way: the next batch finds a new connection.
-            return;
+            return self.exchange.disconnected(&error);
         }
         match self.backoff.next(self.waiting_since.elapsed()) {
             None => self.give_up(&error),

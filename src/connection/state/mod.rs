@@ -247,7 +247,7 @@ impl Exchange {
 
     /// Nothing is left to be written or answered.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.held.is_empty()
     }
 
     /// This connection has had its share of batches, and has answered them all.
