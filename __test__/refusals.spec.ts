@@ -112,7 +112,7 @@ for (const column of told) {
     await client.config('SET', 'maxmemory', '1')
     const result = increments(bulk, 500, 'n').exec()
     await isHeld(client, 'OOM')
-    await client.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
     await client.config('SET', 'maxmemory', '0')
     areDone(t, column, await resolution(t, result))
     t.is(await client.get('n'), '500')

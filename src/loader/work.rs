@@ -398,6 +398,9 @@ impl Driver for Loader {
 
     fn resume(&mut self) -> Flow {
         self.paused_until = None;
+        if !self.exchange.is_waiting() {
+            return Flow::GoOn;
+        }
         let last = self.backoff.is_used_up(self.waiting_since.elapsed());
         self.exchange.be_patient(!last);
         if self.exchange.is_in_wrong_place() {

@@ -154,6 +154,7 @@ impl Exchange {
 
     /// Sends again what was refused for now.
     pub fn retry(&mut self) {
+        self.redo = false;
         if self.held.is_empty() {
             return;
         }

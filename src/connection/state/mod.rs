@@ -355,7 +355,6 @@ impl Exchange {
             input = &input[consumed..];
         }
         if self.redo && self.is_waiting() {
-            self.redo = false;
             self.retry();
         }
         Ok(())
