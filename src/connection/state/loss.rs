@@ -24,6 +24,7 @@ impl Exchange {
     pub fn disconnected(&mut self, cause: &Error) {
         self.settle_in_flight(cause, self.settings.resend);
         self.forget_connection();
+        self.held.forget_fence();
         // What was refused for now goes first.
         self.retry();
         self.finish_settled();
@@ -81,6 +82,7 @@ impl Exchange {
         for finished in &mut self.finished[over..] {
             finished.error.get_or_insert_with(|| cause.clone());
         }
+        self.held.forget_fence();
         let refused = self.held.take_all();
         self.fail_held(refused);
         for transaction in self.held.take_transactions() {

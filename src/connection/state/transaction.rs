@@ -378,9 +378,10 @@ impl Exchange {
         }
         // A refusal that waiting would not have changed is an answer like any other.
         self.answered += if passing.is_some() { 0 } else { transaction.commands };
-        self.overheard.extend(transaction.overheard);
+        let mut overheard = transaction.overheard;
         let stored = mark.is_some();
         if stored && passing.is_none() && !transaction.culprits.is_empty() {
+            self.overheard.append(&mut overheard);
             // The others are not lost with them.
             batch.expel(transaction.culprits.iter().map(|culprit| culprit.place));
             batch.start_over();
@@ -402,11 +403,12 @@ impl Exchange {
                 if batch.in_doubt {
                     data.doubt = Doubt::Shared;
                 }
-                self.overheard
-                    .extend(batch.refused_at_exec(&mut data, &culprits, code, message));
+                overheard.extend(batch.refused_at_exec(&mut data, &culprits, code, message));
             }
             self.release(data);
         }
+        overheard.sort_by_key(|failure| failure.index);
+        self.overheard.append(&mut overheard);
         if let Some(batch) = open(&mut self.batches, serial) {
             batch.replace_refused(code, message);
         }
