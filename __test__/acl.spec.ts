@@ -93,8 +93,8 @@ const ROWS: Row[] = [
     options: CHECKPOINT,
     permissions: {
       ...ECHO,
-      '+multi': ['NOPERM', /'multi'/],
-      '+exec': ['EXECABORT', /NOPERM .*'exec'/],
+      '+multi': ['RESPIPE_AUTH', /a batch was refused: NOPERM .*'multi'/],
+      '+exec': ['RESPIPE_AUTH', /a batch was refused: .*NOPERM .*'exec'/],
       '+hset': ['RESPIPE_AUTH', /checkpoint needs HSET: NOPERM/],
       '+hgetall': ['RESPIPE_AUTH', /checkpoint needs HGETALL: NOPERM/],
     },

@@ -77,8 +77,8 @@ for (const column of told) {
   test(`fault 11, ${column}: while a script runs on and on, commands wait`, async (t) => {
     const { server, bulk, end } = await busy(t, column)
     const result = bulk.set('key', 1).incr('n').exec()
-    // The fence is refused as well: nothing can be done with that connection.
-    await until(() => !bulk.stats().connected)
+    // The fence is refused as well: all is answered, and yet to be done.
+    await until(() => bulk.stats().inFlightBytes === 0 && bulk.stats().bufferedBytes > 0)
     await end()
     areDone(t, column, await resolution(t, result))
     const client = clientOf(t, server)
@@ -313,9 +313,10 @@ test('fault 13: once retry is used up, out of memory discards a transaction whol
 
 test('fault 11: once retry is used up, commands that a busy server refuses have failed', async (t) => {
   const { server, bulk, end } = await busy(t, 'check', 2)
-  const error = await rejection(t, bulk.set('key', 1).set('key', 2).exec(), 'RESPIPE_CONNECT')
+  const error = await rejection(t, bulk.set('key', 1).set('key', 2).exec(), 'RESPIPE_CONNECTION_LOST')
   await end()
   t.regex(error.message, /BUSY Redis is busy running a script/)
+  t.deepEqual(error.outcome.errors, { BUSY: 2 })
   t.deepEqual([error.outcome.succeeded, error.outcome.failed, error.outcome.unknown], [0, 2, 0])
   t.is(await clientOf(t, server).get('key'), '0')
 })

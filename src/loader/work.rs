@@ -218,6 +218,7 @@ impl Loader {
                 return;
             }
             Ended::Violated(reason) => (Error::Protocol { address, reason }, End::Ours),
+            Ended::Refused(reason) if reason.contains("NOPERM") => (Error::Auth { address, reason }, End::Ours),
             Ended::Refused(reason) => (Error::Refused { address, reason }, End::Ours),
             Ended::Moved => {
                 self.exchange.disconnected(&Error::Closed);
