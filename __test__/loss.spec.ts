@@ -125,7 +125,7 @@ for (const column of columns) {
   test(`fault 11, ${column}: so it is where the work was given up, and the next exec starts afresh`, async (t) => {
     const server = await serverFor(t)
     const client = clientOf(t, server)
-    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], stallTimeoutMs: 300, retry: { attempts: 0 } })
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], stallTimeoutMs: 1_500, retry: { attempts: 0 } })
     await bulk.set('first', 0).exec()
     await server.kill('SIGSTOP')
     const result = sets(bulk, 25_000, 'ghost', 'old').exec()
@@ -139,13 +139,13 @@ for (const column of columns) {
 
   test(`fault 33, ${column}: within stallTimeoutMs no promise stays pending`, async (t) => {
     const proxy = await proxyFor(t, shared)
-    const bulk = bulkFor(t, { port: proxy.port, ...options, stallTimeoutMs: 1_000, retry: { attempts: 0 } })
+    const bulk = bulkFor(t, { port: proxy.port, ...options, stallTimeoutMs: 3_000, retry: { attempts: 0 } })
     await bulk.set('first', 0).exec()
     proxy.swallowReplies()
     const results = [100, 10].map((count) => sets(bulk, count, 'late').exec())
-    const first = await rejection(t, results[0]!, 'RESPIPE_STALLED', 5_000)
+    const first = await rejection(t, results[0]!, 'RESPIPE_STALLED')
     t.true(first.outcome.unknown > 0, inspect(first.outcome))
-    await rejection(t, results[1]!, 'RESPIPE_STALLED', 5_000)
+    await rejection(t, results[1]!, 'RESPIPE_STALLED')
     await proxy.heal()
     areDone(t, column, await resolution(t, sets(bulk, 10, 'late').exec()))
   })
@@ -411,7 +411,7 @@ test('fault 9: a transaction is done whole or not at all', async (t) => {
 
 test('fault 11: a stopped server: stalled, in doubt, and taken up again', async (t) => {
   const server = await serverFor(t)
-  const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 10_000, stallTimeoutMs: 500, retry: { attempts: 0 } })
+  const bulk = bulkFor(t, { port: server.port, maxInFlightBytes: 10_000, stallTimeoutMs: 1_500, retry: { attempts: 0 } })
   await increments(bulk, 10, 'n').exec()
   await server.kill('SIGSTOP')
   const results = [5_000, 10].map((count) => increments(bulk, count, 'n').exec())
@@ -429,7 +429,7 @@ test('fault 11: a stopped server: stalled, in doubt, and taken up again', async 
 
 test('fault 33: replies that come too late never belong to the next batch', async (t) => {
   const proxy = await proxyFor(t, shared)
-  const options = { replies: 'collect', stallTimeoutMs: 1_000, retry: { attempts: 0 } } as const
+  const options = { replies: 'collect', stallTimeoutMs: 3_000, retry: { attempts: 0 } } as const
   const bulk = bulkFor(t, { port: proxy.port, ...options })
   await bulk.set('late', 'value').exec()
   proxy.stall()

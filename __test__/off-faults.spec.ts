@@ -330,7 +330,7 @@ test('fault 17, off: a zombie, which executes nothing more and never says so, is
     zombie ||= connection === 0 && name === 'SET'
     return zombie && connection === 0 ? null : undefined
   })
-  const bulk = offFor(t, server, { stallTimeoutMs: 500, retry: { attempts: 0 } })
+  const bulk = offFor(t, server, { stallTimeoutMs: 1_500, retry: { attempts: 0 } })
   const error = await rejection(t, sets(bulk, 10, 'key').exec(), 'RESPIPE_STALLED')
   t.deepEqual([error.outcome.succeeded, error.outcome.failed, error.outcome.unknown], [0, 0, 10])
   t.is((await resolution(t, sets(bulk, 10, 'key').exec())).unknown, 10)
