@@ -97,8 +97,8 @@ function report(lines, broken) {
   const rows = [...new Set(lines.map(({ title }) => title))].map((title) => {
     const runs = lines.filter((line) => line.title === title)
     const sums = Object.keys(FIGURES).map((name) => sum(runs, name))
-    const kept = runs.every((line) => line.broken.length === 0)
-    return [title, count(runs.length), ...sums, sum(runs, 'seconds'), kept ? 'kept' : 'BROKEN']
+    const verdict = runs.some((line) => line.broken.length > 0) ? 'BROKEN' : runs[0].promise
+    return [title, count(runs.length), ...sums, sum(runs, 'seconds'), verdict ?? 'kept']
   })
   const head = ['experiment', 'runs', ...Object.values(FIGURES), 'seconds', 'promise']
   return ['', table([head, ...rows]), ...(broken.length > 0 ? ['', ...broken] : [])].join('\n')

@@ -67,7 +67,7 @@ function unfenced({ random }) {
 
 /** Without stale keys in the controls, the others prove nothing. */
 function bites(stale) {
-  return stale === 0 ? ['no key is stale where some should be'] : []
+  return { promise: 'control', broken: stale === 0 ? ['no key is stale where some should be'] : [] }
 }
 
 /** Older values into a server that stands still, newer ones as soon as it goes on. */
@@ -106,7 +106,7 @@ function naive({ random }) {
       if (replies === KEYS) break
     }
     const { lost, stale } = await ask(server, settled)
-    return { title: 'ghosts, naive client', faults: 1, commands: 2 * KEYS, lost, surplus: stale, broken: bites(stale) }
+    return { title: 'ghosts, naive client', faults: 1, commands: 2 * KEYS, lost, surplus: stale, ...bites(stale) }
   })
 }
 
