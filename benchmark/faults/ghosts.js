@@ -60,7 +60,7 @@ function unfenced({ random }) {
       ...figures(summary),
       lost,
       surplus: stale,
-      broken: bites(stale),
+      ...bites(stale),
     }
   })
 }
