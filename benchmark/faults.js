@@ -40,9 +40,10 @@ async function main() {
       }
     }
   }
-  const broken = lines.flatMap(({ title, seed: at, broken: what }) =>
-    what.map((text) => `${title}, seed ${at}: ${text}`),
-  )
+  const broken = [
+    ...lines.flatMap(({ title, seed: at, broken: what }) => what.map((text) => `${title}, seed ${at}: ${text}`)),
+    ...toothless(lines),
+  ]
   if (json) console.log(JSON.stringify({ seed, lines, broken }, undefined, 2))
   else console.log(report(lines, broken))
   if (broken.length > 0) process.exitCode = 1
@@ -84,6 +85,14 @@ async function timed(run, seed) {
   ])
   const seconds = (performance.now() - start) / 1000
   return lines.map((line) => ({ ...line, seconds: seconds / lines.length }))
+}
+
+/** Controls in which nothing went wrong: then what is promised beside them was not tried either. */
+function toothless(lines) {
+  const controls = lines.filter(({ promise }) => promise === 'control')
+  return [...new Set(controls.map(({ title }) => title))]
+    .filter((title) => controls.every((line) => line.title !== title || line.surplus === 0))
+    .map((title) => `${title}: no key was stale where some should be`)
 }
 
 function progress({ title, seconds, broken, ...figures }, run, seed) {
