@@ -209,17 +209,17 @@ class BulkPipeline extends EventEmitter {
       await this.#execute()
     } catch (error) {
       // It tells of everything since the start, here as well.
-      if (error.outcome !== undefined) error.outcome = await this.#summary()
+      if (error.outcome !== undefined) error.outcome = await this.#summary(this.stats().connected)
       throw error
     }
     try {
       // Asked by `close` too, where nothing more may be executed.
       await this.#ticket('replicas', (ticket) => this.#askAboutWork(ticket, 'replicas'))
     } catch (error) {
-      error.outcome = await this.#summary()
+      error.outcome = await this.#summary(this.stats().connected)
       throw error
     }
-    return this.#summary()
+    return this.#summary(true)
   }
 
   /** Where nothing was executed there is nothing to ask about, and no connection is made for it. */
@@ -229,10 +229,11 @@ class BulkPipeline extends EventEmitter {
     else native.ask(this.#handle, ticket, about)
   }
 
-  async #summary() {
+  /** Where work was given up, no other connection is tried for what the server has counted. */
+  async #summary(asks) {
     if (this.#options.replies !== 'off') return native.summary(this.#handle)
-    const asked = this.#ticket('errorReplies', (ticket) => this.#askAboutWork(ticket, 'errorReplies'))
-    const serverErrorReplies = await asked.catch(() => null)
+    const ask = () => this.#ticket('errorReplies', (ticket) => this.#askAboutWork(ticket, 'errorReplies'))
+    const serverErrorReplies = asks ? await ask().catch(() => null) : null
     return { ...native.summary(this.#handle), serverErrorReplies }
   }
 
@@ -249,7 +250,7 @@ class BulkPipeline extends EventEmitter {
       }
     }
     await this.#disconnect()
-    return this.#summary()
+    return this.#summary(false)
   }
 
   /** Resolves once the connections are closed. */

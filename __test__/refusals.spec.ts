@@ -103,6 +103,21 @@ for (const column of told) {
     t.is(await client.get('n'), '500')
   })
 
+  test(`fault 13, ${column}: a connection that is lost while commands wait is replaced`, async (t) => {
+    const server = await serverFor(t, ...NOEVICTION)
+    const client = clientOf(t, server)
+    const retry = { minDelayMs: 300, maxDelayMs: 300 }
+    const bulk = bulkFor(t, { port: server.port, ...COLUMNS[column], retry })
+    await bulk.set('first', 0).exec()
+    await client.config('SET', 'maxmemory', '1')
+    const result = increments(bulk, 500, 'n').exec()
+    await isHeld(client, 'OOM')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await client.config('SET', 'maxmemory', '0')
+    areDone(t, column, await resolution(t, result))
+    t.is(await client.get('n'), '500')
+  })
+
   test(`fault 29, ${column}: NOREPLICAS, while there are too few, is waited for`, async (t) => {
     const server = await serverFor(t)
     const client = clientOf(t, server)

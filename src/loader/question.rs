@@ -59,7 +59,7 @@ impl Loader {
     pub(super) fn ask(&mut self, ticket: u32, question: Question) {
         let (requests, may_take) = match question {
             Question::Replicas => match self.shared.config.wait_replicas {
-                Some(wait) => (self.wait_requests(wait), wait.timeout),
+                Some(wait) => (wait_requests(wait), wait.timeout),
                 None => return self.tell(ticket, Ok(Answer::Held)),
             },
             Question::ErrorReplies => (vec![encode(&[b"INFO", b"stats"])], Duration::ZERO),
@@ -75,25 +75,13 @@ impl Loader {
         self.exchange.ask(ticket, &requests, may_take);
     }
 
-    /// WAIT speaks of what its own connection has written. One that has written nothing yet is first put behind all
-    /// writes before it, by something that goes to the replicas and changes nothing.
-    fn wait_requests(&self, wait: WaitReplicas) -> Vec<Vec<u8>> {
-        let (count, timeout) = (wait.count.to_string(), wait.timeout.as_millis().to_string());
-        let mut requests = vec![encode(&[b"WAIT", count.as_bytes(), timeout.as_bytes()])];
-        // With a checkpoint, each connection begins by writing itself in.
-        if lock(&self.shared.known).totals.reconnects > 0 && self.checkpoint.is_none() {
-            requests.insert(0, encode(&[b"PUBLISH", b"respipe:wait", b""]));
-        }
-        requests
-    }
-
     /// Passes on what was answered, and what never will be.
     pub(super) fn tell_answers(&mut self) {
         for (ticket, reply) in self.exchange.take_told() {
             let Some(question) = self.asked.remove(&ticket) else {
                 continue;
             };
-            let answer = self.answer(question, &last(&reply));
+            let answer = self.answer(question, &values(&reply));
             self.tell(ticket, answer);
         }
         for (ticket, error) in self.exchange.take_unanswered() {
@@ -102,40 +90,52 @@ impl Loader {
         }
     }
 
-    fn answer(&self, question: Question, reply: &Value) -> Result<Answer, Error> {
-        match question {
-            Question::Replicas => self.replicas(reply).map(|()| Answer::Held),
-            Question::ErrorReplies => {
-                let now = error_replies(reply);
+    fn answer(&self, question: Question, replies: &[Value]) -> Result<Answer, Error> {
+        let last = replies.last().unwrap_or(&Value::Null);
+        match (question, &self.checkpoint) {
+            (Question::Replicas, _) => self.replicas(replies, last).map(|()| Answer::Held),
+            (Question::ErrorReplies, _) => {
+                let now = error_replies(last);
                 Ok(Answer::ErrorReplies(self.audit.since(self.peer.as_ref(), now)))
             }
-            Question::Checkpoint => Ok(Answer::Checkpoint(
-                self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.answer(reply)),
-            )),
+            (Question::Checkpoint, Some(checkpoint)) => match last {
+                Value::Error(text) => Err(self.refused(format!("HGETALL of the checkpoint: {}", printable(text)))),
+                reply => Ok(Answer::Checkpoint(checkpoint.answer(reply))),
+            },
+            (Question::Checkpoint, None) => Ok(Answer::Checkpoint(None)),
         }
     }
 
-    fn replicas(&self, reply: &Value) -> Result<(), Error> {
+    fn replicas(&self, replies: &[Value], last: &Value) -> Result<(), Error> {
         let wanted = self.shared.config.wait_replicas.map_or(0, |wait| wait.count);
-        let address = self.shared.config.server.to_string();
-        match reply {
-            Value::Integer(held) if *held >= i64::from(wanted) => Ok(()),
-            Value::Integer(held) => Err(Error::Refused {
-                address,
-                reason: format!("only {held} of {wanted} replicas hold the data (waitReplicas)"),
-            }),
-            Value::Error(text) if text.starts_with(b"NOPERM") => Err(Error::Auth {
-                address,
+        let address = || self.shared.config.server.to_string();
+        // The connection that has written everything needs no PUBLISH.
+        let changed = lock(&self.shared.known).totals.reconnects > 0 && self.checkpoint.is_none();
+        let refused = replies.iter().find_map(|reply| match reply {
+            Value::Error(text) if changed || std::ptr::eq(reply, last) => Some(text),
+            _ => None,
+        });
+        match (refused, last) {
+            (Some(text), _) if text.starts_with(b"NOPERM") => Err(Error::Auth {
+                address: address(),
                 reason: format!("waitReplicas needs {}: {}", needed(text), printable(text)),
             }),
-            Value::Error(text) => Err(Error::Refused {
-                address,
-                reason: format!("WAIT was refused: {}", printable(text)),
-            }),
+            (Some(text), _) => Err(self.refused(format!("WAIT was refused: {}", printable(text)))),
+            (None, Value::Integer(held)) if *held >= i64::from(wanted) => Ok(()),
+            (None, Value::Integer(held)) => {
+                Err(self.refused(format!("only {held} of {wanted} replicas hold the data (waitReplicas)")))
+            }
             _ => Err(Error::Protocol {
-                address,
+                address: address(),
                 reason: "WAIT was not answered by a number".to_owned(),
             }),
+        }
+    }
+
+    fn refused(&self, reason: String) -> Error {
+        Error::Refused {
+            address: self.shared.config.server.to_string(),
+            reason,
         }
     }
 
@@ -144,17 +144,23 @@ impl Loader {
     }
 }
 
-/// The last of several replies, or the first that is an error.
-fn last(mut replies: &[u8]) -> Value {
-    let mut last = Value::Null;
+/// WAIT speaks of what its own connection has written. By something that goes to the replicas and changes nothing,
+/// it is first put behind all writes before it, be they of another connection.
+fn wait_requests(wait: WaitReplicas) -> Vec<Vec<u8>> {
+    let (count, timeout) = (wait.count.to_string(), wait.timeout.as_millis().to_string());
+    vec![
+        encode(&[b"PUBLISH", b"respipe:wait", b""]),
+        encode(&[b"WAIT", count.as_bytes(), timeout.as_bytes()]),
+    ]
+}
+
+fn values(mut replies: &[u8]) -> Vec<Value> {
+    let mut values = Vec::new();
     while let Some((value, length)) = parse(replies) {
-        if matches!(value, Value::Error(_)) {
-            return value;
-        }
-        last = value;
+        values.push(value);
         replies = &replies[length..];
     }
-    last
+    values
 }
 
 /// What a user may not do, as the server says.

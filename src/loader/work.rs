@@ -253,7 +253,7 @@ impl Loader {
         self.standby = None;
         if self.exchange.is_idle() {
             // Nothing was under way: the next batch finds a new connection.
-            return;
+            return self.exchange.disconnected(&error);
         }
         match self.backoff.next(self.waiting_since.elapsed()) {
             None => self.give_up(&error),
@@ -398,6 +398,9 @@ impl Driver for Loader {
 
     fn resume(&mut self) -> Flow {
         self.paused_until = None;
+        if !self.exchange.is_waiting() {
+            return Flow::GoOn;
+        }
         let last = self.backoff.is_used_up(self.waiting_since.elapsed());
         self.exchange.be_patient(!last);
         if self.exchange.is_in_wrong_place() {

@@ -25,6 +25,8 @@ pub(super) struct Held {
     anywhere: Vec<usize>,
     left: usize,
     transactions: Vec<Transaction>,
+    /// A fence was refused as well, and another has to come.
+    fence: bool,
 }
 
 /// One command.
@@ -46,7 +48,7 @@ pub(super) struct Transaction {
 
 impl Held {
     pub(super) fn is_empty(&self) -> bool {
-        self.left == 0 && self.transactions.is_empty()
+        self.left == 0 && self.transactions.is_empty() && !self.fence
     }
 
     /// The next command of `data` is to be sent again.
@@ -76,6 +78,15 @@ impl Held {
             code: code.to_owned(),
             message: message.to_owned(),
         }));
+    }
+
+    pub(super) fn hold_fence(&mut self) {
+        self.fence = true;
+    }
+
+    /// On a new connection, no fence is owed.
+    pub(super) fn forget_fence(&mut self) {
+        self.fence = false;
     }
 
     pub(super) fn hold_transaction(&mut self, transaction: Transaction) {
@@ -126,6 +137,7 @@ impl Held {
     pub(super) fn take_all(&mut self) -> Vec<Refused> {
         let commands = std::mem::take(self);
         self.transactions = commands.transactions;
+        self.fence = commands.fence;
         commands.commands.into_iter().flatten().collect()
     }
 
@@ -154,9 +166,11 @@ impl Exchange {
 
     /// Sends again what was refused for now.
     pub fn retry(&mut self) {
+        self.redo = false;
         if self.held.is_empty() {
             return;
         }
+        self.held.forget_fence();
         let mut again: VecDeque<Frame> = VecDeque::new();
         for refused in self.held.take_all() {
             let mut next = Some(refused.data);

@@ -345,3 +345,23 @@ fn what_was_sent_again_twice_still_ends_its_batch() {
         assert_eq!(counts(&only_finished(&mut exchange)), (1, 0, 0));
     }
 }
+
+#[test]
+fn a_fence_that_is_refused_for_now_is_another_one_later() {
+    const BUSY: &[u8] = b"-BUSY Redis is busy running a script.\r\n";
+
+    let mut exchange = Exchange::new(patient(plain()));
+    exchange.push(batch(&["INCR a 1"]), 0);
+    exchange.push(batch(&["INCR a 2"]), 1);
+    write(&mut exchange, usize::MAX);
+    exchange.received(&BUSY.repeat(4)).unwrap();
+    assert!(exchange.is_waiting() && exchange.take_finished().is_empty());
+    exchange.retry();
+    assert_eq!(names(&mut exchange), ["INCR a 1", "INCR a 2", "ECHO"]);
+    exchange.received(&BUSY.repeat(3)).unwrap();
+    exchange.retry();
+    let model = finish(&mut exchange);
+    assert_eq!(model.applied, [1, 2]);
+    let finished = exchange.take_finished();
+    assert_eq!(finished.iter().map(counts).collect::<Vec<_>>(), [(1, 0, 0); 2]);
+}

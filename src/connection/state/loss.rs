@@ -1,5 +1,7 @@
 //! A connection is lost, or the work given up: what was done, what may be sent again, what nobody knows.
 
+use std::collections::HashSet;
+
 use super::doubt::{Fate, Unit, decide, written_keys};
 use super::fence::Fence;
 use super::frame::{Data, Doubt, Frame};
@@ -22,6 +24,7 @@ impl Exchange {
     pub fn disconnected(&mut self, cause: &Error) {
         self.settle_in_flight(cause, self.settings.resend);
         self.forget_connection();
+        self.held.forget_fence();
         // What was refused for now goes first.
         self.retry();
         self.finish_settled();
@@ -39,36 +42,32 @@ impl Exchange {
                 frame => self.frames.push_back(frame),
             }
         }
-        let doubtful: Vec<u64> = self
+        let doubtful: HashSet<u64> = self
             .batches
             .iter()
             .filter(|batch| batch.in_doubt)
             .map(|batch| batch.serial)
             .collect();
-        for serial in doubtful {
-            if let Some(batch) = open(&mut self.batches, serial) {
-                batch.start_over();
-                batch.in_doubt = false;
-                batch.undone = 0;
-                batch.rest_unknown(batch.outcome.commands - batch.outcome.failed, cause);
-            }
-            self.drop_frames(serial);
+        for batch in self.batches.iter_mut().filter(|batch| batch.in_doubt) {
+            batch.start_over();
+            batch.in_doubt = false;
+            batch.undone = 0;
+            batch.rest_unknown(batch.outcome.commands - batch.outcome.failed, cause);
         }
+        self.drop_frames(&doubtful);
         self.drop_needless_fences();
         self.finish_settled();
     }
 
     /// The server shows that of the batches that are not over, it holds the first `count`.
     pub fn proven(&mut self, count: u64, cause: &Error) {
-        let first = self.batches.front().map_or(0, |batch| batch.serial);
-        for serial in first..(first + count).min(self.serial) {
-            if let Some(batch) = open(&mut self.batches, serial)
-                && batch.in_doubt
-            {
-                batch.proven(cause);
-                self.drop_frames(serial);
-            }
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut proven = HashSet::new();
+        for batch in self.batches.iter_mut().take(count).filter(|batch| batch.in_doubt) {
+            batch.proven(cause);
+            proven.insert(batch.serial);
         }
+        self.drop_frames(&proven);
         self.drop_needless_fences();
         self.finish_settled();
     }
@@ -83,6 +82,7 @@ impl Exchange {
         for finished in &mut self.finished[over..] {
             finished.error.get_or_insert_with(|| cause.clone());
         }
+        self.held.forget_fence();
         let refused = self.held.take_all();
         self.fail_held(refused);
         for transaction in self.held.take_transactions() {
@@ -286,14 +286,14 @@ impl Exchange {
         }
     }
 
-    /// The frames of a transaction of which it is known what became of it.
-    fn drop_frames(&mut self, serial: u64) {
+    /// The frames of transactions of which it is known what became of them.
+    fn drop_frames(&mut self, serials: &HashSet<u64>) {
         for frame in std::mem::take(&mut self.frames) {
             match frame {
-                Frame::Data(data) if data.batch == serial => self.release(data),
                 Frame::Fence(fence) => self.frames.push_back(Frame::Fence(fence)),
-                frame if frame.batch() == Some(serial) => {}
-                frame => self.frames.push_back(frame),
+                frame if !frame.batch().is_some_and(|serial| serials.contains(&serial)) => self.frames.push_back(frame),
+                Frame::Data(data) => self.release(data),
+                _ => {}
             }
         }
     }

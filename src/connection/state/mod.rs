@@ -247,7 +247,7 @@ impl Exchange {
 
     /// Nothing is left to be written or answered.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && self.held.is_empty()
     }
 
     /// This connection has had its share of batches, and has answered them all.
@@ -355,7 +355,6 @@ impl Exchange {
             input = &input[consumed..];
         }
         if self.redo && self.is_waiting() {
-            self.redo = false;
             self.retry();
         }
         Ok(())

@@ -2,7 +2,6 @@
 
 use super::frame::{Data, Doubt};
 use super::gathered::Gathered;
-use super::replies::is_passing;
 use crate::batch::Batch;
 use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
@@ -329,9 +328,9 @@ impl OpenBatch {
     }
 }
 
-/// A refusal now says nothing of the first time: it was for the hour, or others on the same key came behind it.
+/// A refusal now says nothing of the first time, unless it depends on the command and its key alone.
 fn is_doubtful(doubt: Doubt, code: &str) -> bool {
-    doubt == Doubt::Shared || (doubt == Doubt::Alone && is_passing(code))
+    doubt == Doubt::Shared || (doubt == Doubt::Alone && !matches!(code, "ERR" | "WRONGTYPE"))
 }
 
 /// Puts more replies in between, each at its place, in order.

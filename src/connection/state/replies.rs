@@ -130,10 +130,21 @@ impl Exchange {
                 self.fenced(ends);
                 Ok(consumed)
             }
-            Expected::Refused(_) if is_passing(&self.reader.refusal()?.0) => Err(Broken::Unavailable(format!(
-                "the server is not available: {}",
-                self.reader.error_text()
-            ))),
+            Expected::Refused(consumed) if is_passing(&self.reader.refusal()?.0) => {
+                if !self.patient || self.is_silent() {
+                    let text = self.reader.error_text();
+                    return Err(Broken::Unavailable(format!("the server is not available: {text}")));
+                }
+                // Its commands have their replies; another fence comes with what is sent again.
+                let ends = fence.ends;
+                if let Some(batch) = ends.and_then(|serial| open(&mut self.batches, serial)) {
+                    batch.fenced = true;
+                }
+                self.pop_answered();
+                self.replies += 1;
+                self.held.hold_fence();
+                Ok(consumed)
+            }
             Expected::Refused(_) => Err(Broken::Violation(format!(
                 "the fence was answered by an error: {}",
                 self.reader.error_text()

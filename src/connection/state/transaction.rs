@@ -8,6 +8,7 @@ use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
 use crate::config::Transaction;
 use crate::error::Error;
+use crate::outcome::Failure;
 use crate::resp::reply::{Kind, excerpt};
 
 const QUEUED: &[u8] = b"+QUEUED\r\n";
@@ -23,6 +24,8 @@ pub(super) struct Queued {
     pub(super) commands: u64,
     /// Those that the server did not even queue; EXEC then does nothing.
     culprits: Vec<Culprit>,
+    /// Failures for those who listen, once they are final.
+    pub(super) overheard: Vec<Failure>,
     pub(super) reply: ExecReply,
 }
 
@@ -92,6 +95,9 @@ impl Exchange {
                 let serial = self.pop_answered().and_then(|frame| frame.batch());
                 self.replies += 1;
                 self.refuse_unsent_batch(serial.unwrap_or_default(), &code, &message);
+                if self.settings.one_at_a_time {
+                    return Err(Broken::Refused(format!("a batch was refused: {message}")));
+                }
                 Ok(consumed)
             }
         }
@@ -129,7 +135,8 @@ impl Exchange {
                         place: data.next_index() - batch.first_index,
                         passing: is_passing(&code).then(|| (code.clone(), message.clone())),
                     });
-                    self.overheard.extend(batch.refused(data, &code, &message));
+                    // Nothing of it is final before EXEC says so.
+                    self.transaction.overheard.extend(batch.refused(data, &code, &message));
                 }
                 self.move_on();
                 Ok(consumed)
@@ -298,7 +305,7 @@ impl Exchange {
         let answers = self.reader.answers(input, data.unanswered(), data, batch)?;
         let mut count = u64::from(answers.succeeded);
         if let Some((code, message)) = answers.refusal {
-            self.overheard.extend(batch.refused(data, &code, &message));
+            self.transaction.overheard.extend(batch.refused(data, &code, &message));
             data.answered += 1;
             count += 1;
         }
@@ -334,7 +341,9 @@ impl Exchange {
     }
 
     fn executed(&mut self) {
-        for data in std::mem::take(&mut self.transaction).answered {
+        let transaction = std::mem::take(&mut self.transaction);
+        self.overheard.extend(transaction.overheard);
+        for data in transaction.answered {
             self.release(data);
         }
         let serial = self.pop_answered().and_then(|frame| frame.batch());
@@ -369,8 +378,10 @@ impl Exchange {
         }
         // A refusal that waiting would not have changed is an answer like any other.
         self.answered += if passing.is_some() { 0 } else { transaction.commands };
+        let mut overheard = transaction.overheard;
         let stored = mark.is_some();
         if stored && passing.is_none() && !transaction.culprits.is_empty() {
+            self.overheard.append(&mut overheard);
             // The others are not lost with them.
             batch.expel(transaction.culprits.iter().map(|culprit| culprit.place));
             batch.start_over();
@@ -392,37 +403,41 @@ impl Exchange {
                 if batch.in_doubt {
                     data.doubt = Doubt::Shared;
                 }
-                self.overheard
-                    .extend(batch.refused_at_exec(&mut data, &culprits, code, message));
+                overheard.extend(batch.refused_at_exec(&mut data, &culprits, code, message));
             }
             self.release(data);
         }
+        overheard.sort_by_key(|failure| failure.index);
+        self.overheard.append(&mut overheard);
         if let Some(batch) = open(&mut self.batches, serial) {
             batch.replace_refused(code, message);
         }
-        match passing {
+        if stored {
             // Nothing may be stored as done that comes behind it.
-            Some((_, message)) if stored => Err(Broken::Refused(format!("a batch was refused: {message}"))),
-            _ => Ok(()),
+            let message = passing.map_or(message.to_owned(), |(_, message)| message);
+            return Err(Broken::Refused(format!("a batch was refused: {message}")));
         }
+        Ok(())
     }
 
     /// The server takes no MULTI, and nothing was written behind it.
     fn refuse_unsent_batch(&mut self, serial: u64, code: &str, message: &str) {
-        for frame in std::mem::take(&mut self.frames) {
-            match frame {
-                Frame::Data(mut data) if data.batch == serial => {
-                    self.answered += u64::from(data.unanswered());
-                    if let Some(batch) = open(&mut self.batches, serial) {
-                        self.overheard.extend(batch.refused_rest(&mut data, code, message));
+        // Up to its fence, which is still to come.
+        let is_part = |frame: &Frame| frame.batch() == Some(serial) && !matches!(frame, Frame::Fence(_));
+        while self.frames.front().is_some_and(is_part)
+            && let Some(frame) = self.frames.pop_front()
+        {
+            if let Frame::Data(mut data) = frame {
+                self.answered += u64::from(data.unanswered());
+                if let Some(batch) = open(&mut self.batches, serial) {
+                    if batch.in_doubt {
+                        data.doubt = Doubt::Shared;
                     }
-                    self.release(data);
+                    self.overheard.extend(batch.refused_rest(&mut data, code, message));
                 }
-                frame if frame.batch() == Some(serial) => {}
-                frame => self.frames.push_back(frame),
+                self.release(data);
             }
         }
-        self.fenced(Some(serial));
     }
 }
 
@@ -438,10 +453,11 @@ fn without(all: VecDeque<Data>, culprits: &[Culprit]) -> (VecDeque<Data>, usize)
     let (mut left, mut expelled) = (VecDeque::new(), 0);
     for mut data in all {
         let (first, count) = (data.next_index(), data.commands());
-        let own: Vec<u32> = culprits
+        // They come in order, as the commands do.
+        let own: Vec<u32> = culprits[culprits.partition_point(|culprit| culprit.index < first)..]
             .iter()
-            .filter_map(|culprit| u32::try_from(culprit.index.checked_sub(first)?).ok())
-            .filter(|at| *at < count)
+            .map_while(|culprit| u32::try_from(culprit.index.checked_sub(first)?).ok())
+            .take_while(|at| *at < count)
             .collect();
         if own.is_empty() {
             left.push_back(data);

@@ -10,6 +10,7 @@ use super::transaction::ExecReply;
 use super::{Exchange, open};
 use crate::config::Resend;
 use crate::error::Error;
+use crate::outcome::Failure;
 
 impl Exchange {
     /// What of each transaction was written, and not answered, when the connection was lost. Without a whole EXEC
@@ -61,6 +62,7 @@ impl Exchange {
                     }
                 }
                 (Fate::Unknown, ExecReply::Elements) => {
+                    self.overheard.append(&mut transaction.overheard);
                     let answered = batch.outcome.succeeded + batch.outcome.failed;
                     batch.rest_unknown(batch.outcome.commands - answered, cause);
                     transaction.over = true;
@@ -123,6 +125,7 @@ impl Exchange {
                 queued: begun.commands,
                 refused: begun.is_refused(),
                 reply: begun.reply,
+                overheard: begun.overheard,
                 data: begun.answered.into_iter().chain(begun.data).collect(),
                 mark: begun.mark,
                 touched: true,
@@ -192,6 +195,7 @@ struct Whole {
     written: u64,
     queued: u64,
     reply: ExecReply,
+    overheard: Vec<Failure>,
     /// What became of it is as clear as it will ever be.
     over: bool,
     /// It was refused, and something newer may have been done.
@@ -210,6 +214,7 @@ impl Whole {
             written: 0,
             queued: 0,
             reply: ExecReply::Awaited,
+            overheard: Vec::new(),
             over: false,
             overtaken: false,
         }

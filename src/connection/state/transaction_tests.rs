@@ -181,6 +181,8 @@ fn a_multi_refused_at_first_fails_its_batch_and_nothing_was_sent_behind_it() {
         assert_eq!(write(&mut exchange, usize::MAX), b"");
         exchange.received(b"-ERR unknown comm").unwrap();
         exchange.received(b"and\r\n").unwrap();
+        let nonce = echoed(&write(&mut exchange, 53));
+        exchange.received(&nonce).unwrap();
         let finished = only_finished(&mut exchange);
         assert_eq!(counts(&finished), (0, expected, 0));
         assert_eq!(

@@ -52,7 +52,7 @@ impl Exchange {
         }
         let begins = match self.settings.transaction {
             Transaction::Off => true,
-            Transaction::EachBatch => matches!(frame, Frame::Multi(_)),
+            Transaction::EachBatch => matches!(frame, Frame::Multi(_) | Frame::Question(_)),
         };
         if begins && (!self.held.is_empty() || self.is_behind_fence_within()) {
             return false;
