@@ -40,9 +40,10 @@ async function main() {
       }
     }
   }
-  const broken = lines.flatMap(({ title, seed: at, broken: what }) =>
-    what.map((text) => `${title}, seed ${at}: ${text}`),
-  )
+  const broken = [
+    ...lines.flatMap(({ title, seed: at, broken: what }) => what.map((text) => `${title}, seed ${at}: ${text}`)),
+    ...toothless(lines),
+  ]
   if (json) console.log(JSON.stringify({ seed, lines, broken }, undefined, 2))
   else console.log(report(lines, broken))
   if (broken.length > 0) process.exitCode = 1
@@ -86,6 +87,14 @@ async function timed(run, seed) {
   return lines.map((line) => ({ ...line, seconds: seconds / lines.length }))
 }
 
+/** Controls in which nothing went wrong: then what is promised beside them was not tried either. */
+function toothless(lines) {
+  const controls = lines.filter(({ promise }) => promise === 'control')
+  return [...new Set(controls.map(({ title }) => title))]
+    .filter((title) => controls.every((line) => line.title !== title || line.surplus === 0))
+    .map((title) => `${title}: no key was stale where some should be`)
+}
+
 function progress({ title, seconds, broken, ...figures }, run, seed) {
   const told = Object.entries(FIGURES).filter(([name]) => figures[name] !== undefined)
   const text = told.map(([name, column]) => `${column} ${count(figures[name])}`).join(', ')
@@ -97,8 +106,8 @@ function report(lines, broken) {
   const rows = [...new Set(lines.map(({ title }) => title))].map((title) => {
     const runs = lines.filter((line) => line.title === title)
     const sums = Object.keys(FIGURES).map((name) => sum(runs, name))
-    const kept = runs.every((line) => line.broken.length === 0)
-    return [title, count(runs.length), ...sums, sum(runs, 'seconds'), kept ? 'kept' : 'BROKEN']
+    const verdict = runs.some((line) => line.broken.length > 0) ? 'BROKEN' : runs[0].promise
+    return [title, count(runs.length), ...sums, sum(runs, 'seconds'), verdict ?? 'kept']
   })
   const head = ['experiment', 'runs', ...Object.values(FIGURES), 'seconds', 'promise']
   return ['', table([head, ...rows]), ...(broken.length > 0 ? ['', ...broken] : [])].join('\n')

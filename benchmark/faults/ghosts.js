@@ -1,57 +1,85 @@
 'use strict'
 
 // A server that is stopped still gets what lies in its socket, later: values of a connection that was given up must not
-// overwrite newer ones. Beside respipe, a few lines that time out, connect again and write, to show that they would.
-// A proxy stands in between as networks do: it delivers what it has, also from those that are gone. The newer ones come in another order: what runs late meets some of them earlier, some later than they were written.
+// overwrite newer ones. A relay stands in between: it delivers what it has, also from those that are gone. The newer ones
+// come in another order: what runs late meets some of them earlier, some later than they were written.
+// Two controls show that the older ones would: a few lines that time out, connect again and write; and respipe, where the
+// user may not end the old connection.
 
 const { once } = require('node:events')
 const net = require('node:net')
 const { setTimeout: delay } = require('node:timers/promises')
 const { bulkPipeline } = require('../..')
-const { startProxyChild } = require('../../scripts/soak/child.js')
 const { ask } = require('../witness.js')
 const { complaints, figures } = require('./outcome.js')
+const { startRelay } = require('./relay.js')
 const { whileStopped, withServer } = require('./server.js')
 
 const KEYS = 50_000
 const STALL_MS = 500
 const CONNECT_MS = 2_000
+/** After that long, the next connection waits for its login: it goes on with the server. */
+const LOGIN_MS = 150
 /** After that long without another command, nothing more is on its way. */
 const QUIET_MS = 300
 
-/** By turns: all keys in one window as in the naive client; the window of the defaults; nothing sent again. */
-const variants = [{ maxInFlightBytes: 4 << 20 }, {}, { maxInFlightBytes: 4 << 20, resend: 'none' }]
+/** All keys, as a naive client would. */
+const WIDE = { maxInFlightBytes: 4 << 20 }
+/** By turns. */
+const variants = [WIDE, {}, { ...WIDE, resend: 'none' }]
 
 async function run({ seed, random }) {
-  return [await ours({ random, options: variants[seed % variants.length] }), await naive({ random })]
+  return [
+    await fenced({ random, options: variants[seed % variants.length] }),
+    await unfenced({ random }),
+    await naive({ random }),
+  ]
 }
 
-function ours({ random, options }) {
-  return withProxy(async (server, proxy) => {
-    const bulk = bulkPipeline({
-      url: proxy.url,
-      stallTimeoutMs: STALL_MS,
-      connectTimeoutMs: CONNECT_MS,
-      ...options,
-    })
-    await bulk.set('ready', 'yes').exec()
-    const [older, newer] = await whileStopped(server, async () => {
-      const first = write(bulk, 'older', inOrder)
-      // Until the connection is given up; another one cannot be made.
-      while (bulk.stats().connected) await delay(10)
-      await delay(random(STALL_MS))
-      return [first, write(bulk, 'newer', shuffled(random))]
-    })
-    const broken = []
+function fenced({ random, options }) {
+  return withRelay(async (server, relay) => {
+    const { older, newer, summary } = await ours({ server, relay, random, options })
     const asked = options.resend === 'none' ? {} : { unknown: 0 }
-    broken.push(...complaints('older', await older, { commands: KEYS, failed: 0, ...asked }))
-    broken.push(...complaints('newer', await newer, { commands: KEYS, failed: 0, unknown: 0 }))
-    const summary = await bulk.close()
+    const broken = [
+      ...complaints('older', older, { commands: KEYS, failed: 0, ...asked }),
+      ...complaints('newer', newer, { commands: KEYS, failed: 0, unknown: 0 }),
+    ]
     if (summary.reconnects === 0) broken.push('the connection was never given up')
     const { lost, stale } = await ask(server, settled)
     if (lost + stale > 0) broken.push(`${stale} keys are stale, ${lost} are lost`)
     return { title: 'ghosts', faults: 1, ...figures(summary), lost, surplus: stale, broken }
   })
+}
+
+function unfenced({ random }) {
+  return withRelay(async (server, relay) => {
+    await ask(server, (redis) => redis.call('ACL', 'SETUSER', 'default', '-client|kill'))
+    const { summary } = await ours({ server, relay, random, options: WIDE })
+    const { lost, stale } = await ask(server, settled)
+    return {
+      title: 'ghosts, no CLIENT KILL',
+      faults: 1,
+      ...figures(summary),
+      lost,
+      surplus: stale,
+      promise: 'control',
+      broken: [],
+    }
+  })
+}
+
+/** Older values into a server that stands still, newer ones as soon as it goes on. */
+async function ours({ server, relay, random, options }) {
+  const bulk = bulkPipeline({ url: relay.url, stallTimeoutMs: STALL_MS, connectTimeoutMs: CONNECT_MS, ...options })
+  await bulk.set('ready', 'yes').exec()
+  const [older, newer] = await whileStopped(server, async () => {
+    const first = write(bulk, 'older', inOrder)
+    // Until the connection is given up; another one cannot be made.
+    while (bulk.stats().connected) await delay(10)
+    await delay(LOGIN_MS + random(STALL_MS))
+    return [first, write(bulk, 'newer', shuffled(random))]
+  })
+  return { older: await older, newer: await newer, summary: await bulk.close() }
 }
 
 function write(bulk, value, keys) {
@@ -60,14 +88,16 @@ function write(bulk, value, keys) {
 }
 
 function naive({ random }) {
-  return withProxy(async (server, proxy) => {
-    const old = await connected(proxy)
+  return withRelay(async (server, relay) => {
+    const old = await connected(relay)
     const fresh = await whileStopped(server, async () => {
       old.write(requests('older', inOrder))
       await delay(STALL_MS + random(STALL_MS))
       old.destroy()
-      const socket = await connected(proxy)
+      const socket = await connected(relay)
       socket.write(requests('newer', shuffled(random)))
+      // Until the relay has passed it on.
+      await delay(LOGIN_MS)
       return socket
     })
     let replies = 0
@@ -76,20 +106,26 @@ function naive({ random }) {
       if (replies === KEYS) break
     }
     const { lost, stale } = await ask(server, settled)
-    // Otherwise the others proved nothing.
-    const broken = stale === 0 ? ['the naive client left no stale keys'] : []
-    return { title: 'ghosts, naive client', faults: 1, commands: 2 * KEYS, lost, surplus: stale, broken }
+    return {
+      title: 'ghosts, naive client',
+      faults: 1,
+      commands: 2 * KEYS,
+      lost,
+      surplus: stale,
+      promise: 'control',
+      broken: [],
+    }
   })
 }
 
-/** Runs `work` beside a server and a proxy in front of it. */
-function withProxy(work) {
+/** Runs `work` beside a server and a relay in front of it. */
+function withRelay(work) {
   return withServer([], async (server) => {
-    const proxy = await startProxyChild(server.port)
+    const relay = await startRelay(server)
     try {
-      return await work(server, proxy)
+      return await work(server, relay)
     } finally {
-      await proxy.end()
+      relay.end()
     }
   })
 }
