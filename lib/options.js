@@ -369,12 +369,7 @@ const OPTIONS = {
 }
 
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
-const LATER = [
-  { option: 'cluster' },
-  { option: 'sentinel' },
-  { option: 'connections' },
-  { option: 'throttle' },
-]
+const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }, { option: 'throttle' }]
 
 /** Two options that exclude each other; with a third entry, only that value of the second. */
 const CONFLICTS = [
