@@ -3,14 +3,20 @@
 //! Commands that share keys, directly or by way of others, share their fate: else an older one could be done
 //! after a newer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::frame::Doubt;
+use super::frame::{Data, Doubt};
 use crate::command::{self, Chain, Effect, Keys};
 use crate::config::Resend;
 
 /// A command, or the commands of a transaction, in words.
 pub(super) type Unit<'a> = Vec<Vec<&'a [u8]>>;
+
+/// The commands of one transaction.
+pub(super) fn unit_of(data: &VecDeque<Data>) -> Unit<'_> {
+    let commands = data.iter().flat_map(|data| data.all_words(0..data.commands()));
+    commands.collect()
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {

@@ -207,25 +207,11 @@ impl Exchange {
         }
     }
 
-    /// A transaction was refused before, and one behind it was done.
-    pub(super) fn overtake_transactions(&mut self, done: &mut VecDeque<Data>) {
-        let mut keys = HashSet::new();
-        let mut everything = false;
-        for data in done {
-            for at in 0..data.commands() {
-                let words = data.words(at);
-                if command::effect(&words) == Effect::Nothing {
-                    continue;
-                }
-                match command::keys(&words) {
-                    Keys::All => everything = true,
-                    Keys::These(touched) => keys.extend(touched.into_iter().map(<[u8]>::to_vec)),
-                }
-            }
-        }
-        let keys = (!everything).then_some(&keys);
+    /// What was refused for now must not come after something newer on its keys, which was or may have been done.
+    /// `None`: that may be any keys.
+    pub(super) fn fail_overtaken(&mut self, newer: Option<&HashSet<Vec<u8>>>) {
         for mut transaction in self.held.take_transactions() {
-            if shares(&mut transaction.data, keys) {
+            if shares(&mut transaction.data, newer) {
                 self.fail_transaction(transaction);
             } else {
                 self.held.hold_transaction(transaction);

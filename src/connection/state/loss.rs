@@ -42,17 +42,13 @@ impl Exchange {
                 frame => self.frames.push_back(frame),
             }
         }
-        let doubtful: HashSet<u64> = self
-            .batches
-            .iter()
-            .filter(|batch| batch.in_doubt)
-            .map(|batch| batch.serial)
-            .collect();
+        let mut doubtful = HashSet::new();
         for batch in self.batches.iter_mut().filter(|batch| batch.in_doubt) {
             batch.start_over();
             batch.in_doubt = false;
             batch.undone = 0;
             batch.rest_unknown(batch.outcome.commands - batch.outcome.failed, cause);
+            doubtful.insert(batch.serial);
         }
         self.drop_frames(&doubtful);
         self.drop_needless_fences();
@@ -118,15 +114,10 @@ impl Exchange {
 
     fn settle_in_flight(&mut self, cause: &Error, resend: Resend) {
         self.drop_half_read();
-        let resend = if self.trust == Trust::Whole {
-            resend
-        } else {
-            Resend::None
-        };
-        if self.settings.transaction == Transaction::EachBatch && self.trust == Trust::Whole {
-            self.settle_transactions(cause, resend);
-        } else {
-            self.settle_commands(cause, resend);
+        match (self.trust, self.settings.transaction) {
+            (Trust::Whole, Transaction::EachBatch) => self.settle_transactions(cause, resend),
+            (Trust::Whole, Transaction::Off) => self.settle_commands(cause, resend),
+            (Trust::Broken, _) => self.settle_commands(cause, Resend::None),
         }
         self.drop_fences_within();
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::doubt::{unit_of, written_keys};
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::held;
 use super::replies::{Expected, is_passing};
@@ -150,10 +151,7 @@ impl Exchange {
         match self.reader.expect(input, QUEUED)? {
             Expected::NotYet(consumed) => Ok(consumed),
             Expected::Came(consumed) => {
-                self.replies += 1;
-                if let Some(Frame::Mark(mark)) = self.pop_answered() {
-                    self.transaction.mark = Some(mark);
-                }
+                self.mark_queued();
                 Ok(consumed)
             }
             Expected::Refused(consumed) => {
@@ -161,17 +159,21 @@ impl Exchange {
                 if !is_passing(&code) {
                     return Err(Broken::Refused(format!("the checkpoint was refused: {message}")));
                 }
-                self.replies += 1;
                 self.transaction.culprits.push(Culprit {
                     index: u64::MAX,
                     place: u64::MAX,
                     passing: Some((code, message)),
                 });
-                if let Some(Frame::Mark(mark)) = self.pop_answered() {
-                    self.transaction.mark = Some(mark);
-                }
+                self.mark_queued();
                 Ok(consumed)
             }
+        }
+    }
+
+    fn mark_queued(&mut self) {
+        self.replies += 1;
+        if let Some(Frame::Mark(mark)) = self.pop_answered() {
+            self.transaction.mark = Some(mark);
         }
     }
 
@@ -276,9 +278,8 @@ impl Exchange {
                 self.replies += 1;
                 self.patient = self.settings.waits;
                 if !self.held.is_empty() {
-                    let mut done = std::mem::take(&mut self.transaction.data);
-                    self.overtake_transactions(&mut done);
-                    self.transaction.data = done;
+                    let newer = written_keys(&[unit_of(&self.transaction.data)]);
+                    self.fail_overtaken(newer.as_ref());
                 }
             }
             Some(Kind::Error) => {

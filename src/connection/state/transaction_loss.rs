@@ -1,9 +1,9 @@
 //! Transactions when a connection is lost: done whole or not at all, and which of the two.
 
 use std::cmp::Ordering;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
-use super::doubt::{Fate, Unit, decide, written_keys};
+use super::doubt::{Fate, Unit, decide, unit_of, written_keys};
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::held::{self, shares};
 use super::transaction::ExecReply;
@@ -103,17 +103,6 @@ impl Exchange {
         }
     }
 
-    /// What was refused for now must not come after something newer on its keys, which may have been done.
-    fn fail_overtaken(&mut self, newer: Option<&HashSet<Vec<u8>>>) {
-        for mut transaction in self.held.take_transactions() {
-            if shares(&mut transaction.data, newer) {
-                self.fail_transaction(transaction);
-            } else {
-                self.held.hold_transaction(transaction);
-            }
-        }
-    }
-
     /// All frames, those of each transaction together.
     fn take_transactions(&mut self) -> Vec<Item> {
         let begun = std::mem::take(&mut self.transaction);
@@ -172,10 +161,7 @@ impl Item {
     /// Its commands, where they may have been done and nobody knows.
     fn doubtful(&self) -> Option<Unit<'_>> {
         match self {
-            Self::Transaction(whole) if whole.may_be_done() => {
-                let commands = whole.data.iter().flat_map(|data| data.all_words(0..data.commands()));
-                Some(commands.collect())
-            }
+            Self::Transaction(whole) if whole.may_be_done() => Some(unit_of(&whole.data)),
             _ => None,
         }
     }
