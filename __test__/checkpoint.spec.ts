@@ -5,31 +5,18 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { BulkPipeline, BulkPipelineOptions } from '../index.js'
+import { proxyFor, watchedFor } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
-import { startProxy } from './helpers/proxy.ts'
-import { startServer } from './helpers/server.ts'
+import type { FaultProxy } from './helpers/proxy.ts'
 
 const KEY = 'load:checkpoint'
 /** Commands that stand for one batch. */
 const COMMANDS = 3
 const CUTS = 50
 
-async function serverFor(t: ExecutionContext, ...args: string[]) {
-  const server = await startServer({ args })
-  t.teardown(() => server.stop())
-  const client = new Redis({ port: server.port, host: '127.0.0.1', retryStrategy: () => 20, disableClientInfo: true })
-  client.on('error', () => {})
-  t.teardown(() => client.disconnect())
-  return { server, client, port: server.port }
-}
-
-async function proxyFor(t: ExecutionContext, target: { port: number }) {
-  const proxy = await startProxy(target)
-  t.teardown(() => proxy.stop())
-  return proxy
-}
+const serverFor = (t: ExecutionContext, ...args: string[]) => watchedFor(t, { args })
 
 function checkpointed(t: ExecutionContext, options: BulkPipelineOptions) {
   return bulkFor(t, { checkpoint: KEY, ...options })
@@ -563,8 +550,8 @@ test('refused commands and cuts between: each batch is done once all the same', 
 // ---- Given up ----
 
 for (const [what, cut, isDone] of [
-  ['never arrived', (proxy: Proxy) => proxy.resetAfter(40, 'up'), false],
-  ['was done, and its replies lost', (proxy: Proxy) => proxy.resetAfter(1, 'down'), true],
+  ['never arrived', (proxy: FaultProxy) => proxy.resetAfter(40, 'up'), false],
+  ['was done, and its replies lost', (proxy: FaultProxy) => proxy.resetAfter(1, 'down'), true],
 ] as const) {
   test(`a batch that was given up and ${what} does not upset the numbers`, async (t) => {
     const { client, port } = await serverFor(t)
@@ -586,8 +573,6 @@ for (const [what, cut, isDone] of [
     await isExactlyOnce(t, client, 6)
   })
 }
-
-type Proxy = Awaited<ReturnType<typeof startProxy>>
 
 test('data that the server has lost is told, and the load does not go on without it', async (t) => {
   const { client, port } = await serverFor(t)

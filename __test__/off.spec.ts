@@ -6,28 +6,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { BulkPipeline, BulkPipelineOptions, Outcome } from '../index.js'
 import { findRedisServer } from '../scripts/setup.js'
+import { proxyFor, watchedFor } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
-import { startProxy } from './helpers/proxy.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
-import { startServer, type ServerOptions } from './helpers/server.ts'
-
-async function serverFor(t: ExecutionContext, options: ServerOptions = {}) {
-  const server = await startServer(options)
-  t.teardown(() => server.stop())
-  const client = new Redis({ port: server.port, host: '127.0.0.1', retryStrategy: () => 20, disableClientInfo: true })
-  client.on('error', () => {})
-  t.teardown(() => client.disconnect())
-  return { server, client, port: server.port }
-}
-
-async function proxyFor(t: ExecutionContext, target: { port: number }) {
-  const proxy = await startProxy(target)
-  t.teardown(() => proxy.stop())
-  return proxy
-}
+import { startServer } from './helpers/server.ts'
 
 function silent(t: ExecutionContext, options: BulkPipelineOptions) {
   return bulkFor(t, { replies: 'off', ...options })
@@ -66,7 +51,7 @@ for (const transaction of [false, true]) {
     ['many windows', 16 << 10],
   ] as const) {
     test(`100,000 commands over ${window}${how} are all there, and all unknown`, async (t) => {
-      const { client, port } = await serverFor(t)
+      const { client, port } = await watchedFor(t)
       const bulk = silent(t, { port, transaction, maxInFlightBytes })
       isUnknown(t, await resolution(t, sets(bulk, 100_000).exec()), 100_000)
       // By now, not some time later.
@@ -78,7 +63,7 @@ for (const transaction of [false, true]) {
   }
 
   test(`batch after batch, awaited or not${how}`, async (t) => {
-    const { client, port } = await serverFor(t)
+    const { client, port } = await watchedFor(t)
     const bulk = silent(t, { port, transaction, maxInFlightBytes: 4 << 10 })
     const random = randomNumbers(12)
     let count = 0
@@ -96,7 +81,7 @@ for (const transaction of [false, true]) {
   })
 
   test(`a value that is larger than the window goes through${how}`, async (t) => {
-    const { client, port } = await serverFor(t)
+    const { client, port } = await watchedFor(t)
     const bulk = silent(t, { port, transaction, maxInFlightBytes: 4 << 10 })
     const large = Buffer.alloc(3 << 20, 'x')
     for (let i = 0; i < 3; i++) sets(bulk, 200, i * 200).append('large', large)
@@ -107,7 +92,7 @@ for (const transaction of [false, true]) {
 }
 
 test('no more is under way than the window holds', async (t) => {
-  const { server, client, port } = await serverFor(t)
+  const { server, client, port } = await watchedFor(t)
   const bulk = silent(t, { port, maxInFlightBytes: 16 << 10 })
   await sets(bulk, 1).exec()
   await server.kill('SIGSTOP')
@@ -120,7 +105,7 @@ test('no more is under way than the window holds', async (t) => {
 })
 
 test('60 MB on a slow way are no stall', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
   // What the system has taken and not passed on is some MB: a part of a second.
   const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 3_000, retry: { attempts: 0 } })
@@ -134,7 +119,7 @@ test('60 MB on a slow way are no stall', async (t) => {
 })
 
 test('automatic batches and rotation go with it', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port, autoExec: { commands: 100 }, reconnectEvery: 3 })
   const summary = await resolution(t, sets(bulk, 10_000).close())
   isUnknown(t, summary, 10_000)
@@ -144,7 +129,7 @@ test('automatic batches and rotation go with it', async (t) => {
 })
 
 test('a query beside it is answered', async (t) => {
-  const { port } = await serverFor(t)
+  const { port } = await watchedFor(t)
   const bulk = silent(t, { port })
   for (let i = 0; i < 20; i++) {
     const executed = sets(bulk, 100, i * 100).exec()
@@ -157,7 +142,7 @@ test('a query beside it is answered', async (t) => {
 // ---- What is refused ----
 
 test('what the server refuses is counted by the server', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   await client.set('string', 'x')
   const bulk = silent(t, { port })
   for (let i = 0; i < 1_000; i++) bulk.set(`key:${i}`, i).lpush('string', i)
@@ -170,7 +155,7 @@ test('what the server refuses is counted by the server', async (t) => {
 })
 
 test('so are the errors of a transaction', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   await client.set('string', 'x')
   const bulk = silent(t, { port, transaction: true })
   isUnknown(t, await resolution(t, bulk.set('a', 1).lpush('string', 1).set('b', 2).exec()), 3)
@@ -183,7 +168,7 @@ test('so are the errors of a transaction', async (t) => {
 })
 
 test('a full server keeps nothing, and its count says so', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
   await sets(bulk, 100).exec()
   await client.config('SET', 'maxmemory', '1')
@@ -193,7 +178,7 @@ test('a full server keeps nothing, and its count says so', async (t) => {
 })
 
 test('neither does a master that has become a replica', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
   await sets(bulk, 100).exec()
   await client.replicaof('127.0.0.1', 1)
@@ -203,7 +188,7 @@ test('neither does a master that has become a replica', async (t) => {
 })
 
 test('errors of others are in that count, those before are not', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const fail = () => t.throwsAsync(client.call('NO.SUCH'))
   await fail()
   const bulk = silent(t, { port })
@@ -213,7 +198,7 @@ test('errors of others are in that count, those before are not', async (t) => {
 })
 
 test('where the server was started anew, the count is null', async (t) => {
-  const { server, client, port } = await serverFor(t)
+  const { server, client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
   await sets(bulk, 1).exec()
   await server.kill('SIGKILL')
@@ -225,7 +210,7 @@ test('where the server was started anew, the count is null', async (t) => {
 })
 
 test('where it was told to count anew, too', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   await t.throwsAsync(client.call('NO.SUCH'))
   const bulk = silent(t, { port })
   await sets(bulk, 1).exec()
@@ -234,7 +219,7 @@ test('where it was told to count anew, too', async (t) => {
 })
 
 test('other modes have no such count', async (t) => {
-  const { port } = await serverFor(t)
+  const { port } = await watchedFor(t)
   for (const replies of ['check', 'collect'] as const) {
     const bulk = bulkFor(t, { port, replies })
     await sets(bulk, 1).exec()
@@ -261,8 +246,8 @@ async function isRefused(t: ExecutionContext, options: BulkPipelineOptions, code
 }
 
 test('a replica is refused', async (t) => {
-  const master = await serverFor(t)
-  const { port } = await serverFor(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  const master = await watchedFor(t)
+  const { port } = await watchedFor(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] })
   await isRefused(t, { port }, 'RESPIPE_REFUSED', /it is a replica/)
 })
 
@@ -279,7 +264,7 @@ test('a Sentinel is refused', async (t) => {
 })
 
 test('a member of a cluster is refused', async (t) => {
-  const { port } = await serverFor(t, { args: ['--cluster-enabled', 'yes'] })
+  const { port } = await watchedFor(t, { args: ['--cluster-enabled', 'yes'] })
   await isRefused(t, { port }, 'RESPIPE_REFUSED', /member of a cluster/)
 })
 
@@ -298,7 +283,7 @@ test('a server that only seems to be silent is refused', async (t) => {
 })
 
 test('a user who may not is told which permission is missing', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   await client.acl('SETUSER', 'loader', 'on', '>secret', '~*', '+@all', '-client|reply')
   const login = { port, username: 'loader', password: 'secret' }
   await isRefused(t, login, 'RESPIPE_AUTH', /\+client\|reply/)
@@ -309,7 +294,7 @@ test('a user who may not is told which permission is missing', async (t) => {
 for (const direction of ['up', 'down'] as const) {
   for (const transaction of [false, true]) {
     test(`cut ${direction}${transaction ? ', in transactions' : ''}: what can be repeated is all there`, async (t) => {
-      const { client, port } = await serverFor(t)
+      const { client, port } = await watchedFor(t)
       const proxy = await proxyFor(t, { port })
       const random = randomNumbers(13)
       const bulk = silent(t, { port: proxy.port, transaction, maxInFlightBytes: 8 << 10 })
@@ -337,7 +322,7 @@ for (const direction of ['up', 'down'] as const) {
 }
 
 test('what cannot be repeated is done once at most, and is not sent again', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
   const bulk = silent(t, { port: proxy.port })
   await bulk.incr('once').exec()
@@ -354,7 +339,7 @@ test('what cannot be repeated is done once at most, and is not sent again', asyn
 })
 
 test('a connection that was given up is ended: nothing of it comes later', async (t) => {
-  const { client, port } = await serverFor(t)
+  const { client, port } = await watchedFor(t)
   const way = await wayTo(t, port)
   const bulk = silent(t, { port: way.port, stallTimeoutMs: 2_000 })
   await sets(bulk, 1).exec()
@@ -407,7 +392,7 @@ async function wayTo(t: ExecutionContext, port: number) {
 
 test('a server that takes everything and never answers is a stall', async (t) => {
   // As one does that has met a protocol error while replies were off.
-  const { port } = await serverFor(t)
+  const { port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
   const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 2_000, retry: { attempts: 0 } })
   await sets(bulk, 1).exec()

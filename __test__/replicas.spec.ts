@@ -1,8 +1,9 @@
 // `waitReplicas`: `sync` and `close` resolve only once so many replicas hold everything. A server counts them for the
 // connection that asks, and for what was written before it: also by another one.
 import test, { type ExecutionContext } from 'ava'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { BulkPipeline, BulkPipelineOptions } from '../index.js'
+import { witnessOf } from './helpers/loads.ts'
 import { bulkFor, rejection, resolution, until } from './helpers/outcomes.ts'
 import { startProxy } from './helpers/proxy.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
@@ -15,13 +16,6 @@ interface Place {
   copy: Redis
 }
 
-function clientOf(t: ExecutionContext, { port }: { port: number }) {
-  const client = new Redis({ port, host: '127.0.0.1', disableClientInfo: true, retryStrategy: () => 20 })
-  client.on('error', () => {})
-  t.teardown(() => client.disconnect())
-  return client
-}
-
 /** A master, and a replica that is up with it. */
 async function placeFor(t: ExecutionContext): Promise<Place> {
   const args = ['--repl-diskless-sync', 'yes', '--repl-diskless-sync-delay', '0']
@@ -29,9 +23,9 @@ async function placeFor(t: ExecutionContext): Promise<Place> {
   t.teardown(() => server.stop())
   const replica = await startServer({ args: ['--replicaof', server.host, String(server.port)] })
   t.teardown(() => replica.stop())
-  const master = clientOf(t, server)
+  const master = witnessOf(t, server)
   await until(async () => (await master.wait(1, 10)) === 1)
-  return { port: server.port, master, replica, copy: clientOf(t, replica) }
+  return { port: server.port, master, replica, copy: witnessOf(t, replica) }
 }
 
 /** A replica may take its time, on a busy machine too; where none comes in time, none should. */
@@ -133,7 +127,7 @@ for (const [what, options] of MODES) {
     await sets(bulk, 10).exec()
     await replica.kill('SIGSTOP')
     const synced = resolution(t, sets(bulk, 10, 10).sync())
-    const asks = async () => /cmd=wait/.test(String(await clientOf(t, { port }).client('LIST')))
+    const asks = async () => /cmd=wait/.test(String(await witnessOf(t, { port }).client('LIST')))
     await until(asks)
     const reconnected = new Promise((resolve) => bulk.once('reconnect', resolve))
     proxy.resetAll()

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import type { BulkPipeline, BulkPipelineOptions, Outcome } from '../../index.js'
 import { type FaultProxy, startProxy } from './proxy.ts'
-import { type Server, startServer } from './server.ts'
+import { type Server, type ServerOptions, startServer } from './server.ts'
 
 /** The columns of the fault matrix. */
 export const COLUMNS = {
@@ -39,6 +39,21 @@ export function clientOf(t: ExecutionContext, { port }: { port: number }): Redis
   client.on('error', () => {})
   t.teardown(() => client.disconnect())
   return client
+}
+
+/** Another one, that is back as soon as its server is, and adds nothing to the count of error replies. */
+export function witnessOf(t: ExecutionContext, { port }: { port: number }): Redis {
+  const client = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 20, disableClientInfo: true })
+  client.on('error', () => {})
+  t.teardown(() => client.disconnect())
+  return client
+}
+
+/** A server that ends with its test, and a witness of it. */
+export async function watchedFor(t: ExecutionContext, options: ServerOptions = {}) {
+  const server = await startServer(options)
+  t.teardown(() => server.stop())
+  return { server, client: witnessOf(t, server), port: server.port }
 }
 
 /** What cannot be repeated. */
