@@ -18,6 +18,11 @@ impl Standby {
         }))
     }
 
+    /// Nothing has to be waited for.
+    pub(super) fn is_up(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// The connection, if it came about.
     pub(super) async fn link(mut self) -> Option<Link> {
         (&mut self.0).await.ok().flatten()

@@ -66,6 +66,8 @@ pub(super) struct Loader {
     backoff: Backoff,
     /// A connection was up before: the next one is a reconnection.
     connected_before: Before,
+    /// What nobody was told yet.
+    reconnected: Option<Notice>,
 }
 
 pub(super) enum Step {
@@ -96,6 +98,7 @@ impl Loader {
             paused_until: None,
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
+            reconnected: None,
             shared,
         }
     }
@@ -105,11 +108,11 @@ impl Loader {
             if self.refill() == Flow::Stop {
                 return self.stop();
             }
-            self.settle();
             if let Some(link) = self.take_over().await {
                 self.serve(link).await;
                 continue;
             }
+            self.settle();
             if self.exchange.is_idle() && self.waiting.is_empty() {
                 self.shared.wake.notified().await;
                 continue;
@@ -126,6 +129,10 @@ impl Loader {
     /// The connection that was opened beforehand, where one is to take over and is still good.
     async fn take_over(&mut self) -> Option<Link> {
         let standby = self.standby.take_if(|_| self.reason == Reason::Rotation)?;
+        // The server has nothing to do. Where it can be given something at once, nobody hears before of what is over.
+        if !standby.is_up() || self.checkpoint.is_some() {
+            self.settle();
+        }
         let mut link = self.unless_stopped(standby.link()).await.ok()??;
         if !link.is_quiet().await {
             return None;
@@ -178,7 +185,7 @@ impl Loader {
         self.shared.live.connected.store(true, Relaxed);
         if self.connected_before == Before::Once {
             lock(&self.shared.known).totals.reconnects += 1;
-            self.shared.listener.notify(Notice::Reconnected {
+            self.reconnected = Some(Notice::Reconnected {
                 reason: self.reason,
                 address: link.address.clone(),
             });
@@ -192,8 +199,6 @@ impl Loader {
     /// Uses the connection while it lasts, then sees to what is left.
     async fn serve(&mut self, mut link: Link) {
         let shared = Arc::clone(&self.shared);
-        // Taking over may have settled something.
-        self.settle();
         let (moved_at, ended) = serve(&mut link.stream, self, &shared.wake, shared.config.stall_timeout).await;
         shared.live.connected.store(false, Relaxed);
         self.paused_until = None;
@@ -438,6 +443,9 @@ impl Driver for Loader {
         self.count_kept();
         for ticket in settled {
             self.shared.listener.notify(Notice::Settled { ticket });
+        }
+        if let Some(notice) = self.reconnected.take() {
+            self.shared.listener.notify(notice);
         }
     }
 }

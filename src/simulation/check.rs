@@ -26,8 +26,8 @@ use crate::connection::state::peer::{values, wire};
 use crate::loader::Report;
 use crate::resp::value::Value;
 
-/// No command of a login, or of what makes sure of an old connection's end, is longer.
-const LOGIN: usize = 256;
+/// Nothing that a login, or what makes sure of an old connection's end, writes in one go is longer.
+const LOGIN: usize = 512;
 
 /// CLIENT REPLY OFF before commands, CLIENT REPLY ON and a fence behind them.
 const SILENCE: usize = 37 + 36 + 53;

@@ -249,7 +249,7 @@ impl Options {
             reconnect_every: pick(rng, &[0, 0, 1, 2, 3, 5]),
             max_failures: pick(rng, &[3, 10_000, 10_000]),
             stall_timeout: rng.u64(200..1_000),
-            // A login takes several ways there and back.
+            // A login takes a few ways there and back.
             connect_timeout: rng.u64(400..1_200),
             patience: if rng.u8(..6) == 0 {
                 Patience::Tries(rng.u32(0..3))

@@ -45,6 +45,9 @@ pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
 }
 
+/// For all that is answered at once.
+const ROOM: usize = 4 * 1024;
+
 /// A HELLO takes some 200 bytes, a section of INFO 2 KiB: who sends this much is not greeting.
 const MAX_REPLY: usize = 64 * 1024;
 
@@ -80,6 +83,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
                 }
                 Err(malformed) => return Err(self.no_resp(malformed).await),
             }
+            self.received.reserve(ROOM);
             match self.stream.read_buf(&mut self.received).await {
                 Ok(0) => {
                     let unsent = self.unsent.take();

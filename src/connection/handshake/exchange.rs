@@ -14,15 +14,19 @@ use crate::resp::value::Value;
 
 /// What is written in one go, and what has to come back.
 pub(super) struct Exchange {
-    /// As errors call it: never with an argument.
-    pub(super) name: &'static str,
     pub(super) request: Vec<u8>,
-    /// A reply each.
-    pub(super) expected: Vec<Expected>,
+    pub(super) asked: Vec<Asked>,
+}
+
+/// One reply that is waited for.
+pub(super) struct Asked {
+    /// The command, as errors call it: never with an argument.
+    pub(super) name: &'static str,
+    expected: Expected,
     refusal: Refusal,
 }
 
-pub(super) enum Expected {
+enum Expected {
     /// Fields of the server, among them its mode and role.
     Hello,
     Status(&'static str),
@@ -76,7 +80,17 @@ pub(super) fn exchanges(login: &Login, probe: Probe) -> Vec<Exchange> {
         let words: [&[u8]; 2] = [b"SELECT", db.as_bytes()];
         exchanges.push(exchange("SELECT", &words, Expected::Status("OK"), Refusal::Fatal));
     }
-    exchanges.extend([
+    exchanges.push(last_questions(probe));
+    exchanges
+}
+
+/// What is asked of a server that has let us in. In one go, as a connection that takes over is
+/// opened while another one is at work, and each way there and back takes of its time.
+fn last_questions(probe: Probe) -> Exchange {
+    // The sections alone: all of INFO takes a server a while.
+    let (server, stats): ([&[u8]; 2], [&[u8]; 2]) = ([b"INFO", b"server"], [b"INFO", b"stats"]);
+    let nonce = nonce();
+    let mut exchanges = vec![
         exchange("PING", &[b"PING"], Expected::Status("PONG"), Refusal::Tolerated),
         exchange(
             "CLIENT INFO",
@@ -84,26 +98,25 @@ pub(super) fn exchanges(login: &Login, probe: Probe) -> Vec<Exchange> {
             Expected::Client,
             Refusal::Tolerated,
         ),
-        // The section alone: all of INFO takes a server a while.
-        exchange("INFO", &[b"INFO", b"server"], Expected::Server, Refusal::Tolerated),
-    ]);
+        exchange("INFO", &server, Expected::Server, Refusal::Tolerated),
+    ];
     if probe == Probe::RepliesOff {
         exchanges.push(silence());
-        exchanges.push(exchange(
-            "INFO",
-            &[b"INFO", b"stats"],
-            Expected::Stats,
-            Refusal::Tolerated,
-        ));
+        exchanges.push(exchange("INFO", &stats, Expected::Stats, Refusal::Tolerated));
     }
-    let nonce = nonce();
     exchanges.push(exchange(
         "ECHO",
         &[b"ECHO", nonce.as_bytes()],
         Expected::Nonce(nonce.clone()),
         Refusal::Fence,
     ));
-    exchanges
+    let request = exchanges
+        .iter()
+        .flat_map(|exchange| &exchange.request)
+        .copied()
+        .collect();
+    let asked = exchanges.into_iter().flat_map(|exchange| exchange.asked).collect();
+    Exchange { request, asked }
 }
 
 /// What HELLO would have done.
@@ -142,27 +155,32 @@ fn client_id() -> Exchange {
     exchange("CLIENT ID", &words, Expected::ClientId, Refusal::Tolerated)
 }
 
-/// Replies off and on again. All in one go, as there is nothing to wait for in between; a server
-/// that answers one time too often or too seldom does not get the nonce to its place.
+/// Replies off and on again. A server that answers one time too often or too seldom does not get
+/// the nonce to its place.
 fn silence() -> Exchange {
     let nonce = nonce();
     let mut request = encode(&[b"CLIENT", b"REPLY", b"OFF"]);
     request.extend(encode(&[b"CLIENT", b"REPLY", b"ON"]));
     request.extend(encode(&[b"ECHO", nonce.as_bytes()]));
-    Exchange {
+    let asked = [Expected::Status("OK"), Expected::Nonce(nonce)].map(|expected| Asked {
         name: "CLIENT REPLY",
-        request,
-        expected: vec![Expected::Status("OK"), Expected::Nonce(nonce)],
+        expected,
         refusal: Refusal::Silence,
+    });
+    Exchange {
+        request,
+        asked: asked.into(),
     }
 }
 
 fn exchange(name: &'static str, words: &[&[u8]], expected: Expected, refusal: Refusal) -> Exchange {
     Exchange {
-        name,
         request: encode(words),
-        expected: vec![expected],
-        refusal,
+        asked: vec![Asked {
+            name,
+            expected,
+            refusal,
+        }],
     }
 }
 
@@ -171,17 +189,16 @@ fn nonce() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-impl Exchange {
+impl Asked {
     /// The exchanges that have to come next, usually none.
     pub(super) fn judge(
         &self,
-        expected: &Expected,
         reply: &Value,
         login: &Login,
         probe: Probe,
         peer: &mut Peer,
-    ) -> Result<Vec<Self>, Objection> {
-        match (expected, reply) {
+    ) -> Result<Vec<Exchange>, Objection> {
+        match (&self.expected, reply) {
             (_, Value::Error(text)) => return self.judge_error(text, login, probe),
             (Expected::Hello, Value::Array(fields)) => return greet(fields, probe, peer),
             (Expected::Status(status), Value::Text(text)) if text == status.as_bytes() => {}
@@ -206,7 +223,7 @@ impl Exchange {
         Ok(Vec::new())
     }
 
-    fn judge_error(&self, text: &[u8], login: &Login, probe: Probe) -> Result<Vec<Self>, Objection> {
+    fn judge_error(&self, text: &[u8], login: &Login, probe: Probe) -> Result<Vec<Exchange>, Objection> {
         let permitted = !text.starts_with(b"NOPERM");
         let name = self.name;
         let text = text.to_vec();

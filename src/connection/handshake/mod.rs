@@ -1,8 +1,8 @@
 //! The login: a list of exchanges, each a command and how to judge its reply.
 //!
 //! The options of the login come in, an open stream goes out that is at a boundary between
-//! replies, with a `Peer` that says who is at the other end. A command is written once the one
-//! before it is answered: data piped behind an AUTH that fails would be parsed as something else.
+//! replies, with a `Peer` that says who is at the other end. What depends on being let in is written
+//! once that is answered: data piped behind an AUTH that fails would be parsed as something else.
 
 mod dialogue;
 mod exchange;
@@ -89,17 +89,18 @@ where
     let mut ahead: VecDeque<Exchange> = exchanges(login, probe).into();
     while let Some(exchange) = ahead.pop_front() {
         dialogue.send(&exchange.request).await;
-        let mut inserted = Vec::new();
-        for expected in &exchange.expected {
-            let reply = dialogue.reply(exchange.name).await?;
-            inserted = exchange
-                .judge(expected, &reply.value, login, probe, &mut peer)
+        for asked in &exchange.asked {
+            let reply = dialogue.reply(asked.name).await?;
+            let inserted = asked
+                .judge(&reply.value, login, probe, &mut peer)
                 .map_err(|objection| objection.into_error(address, &reply.bytes, &secrets))?;
+            for exchange in inserted.into_iter().rev() {
+                ahead.push_front(exchange);
+            }
         }
-        for exchange in inserted.into_iter().rev() {
-            ahead.push_front(exchange);
+        if let Some(last) = exchange.asked.last() {
+            dialogue.expect_silence(last.name)?;
         }
-        dialogue.expect_silence(exchange.name)?;
     }
     Ok(peer)
 }

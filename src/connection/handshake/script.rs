@@ -1,5 +1,7 @@
 //! For the tests: a login talks to a scripted peer, whose bytes are cut in every way.
 
+use std::collections::VecDeque;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
@@ -66,12 +68,15 @@ pub(super) async fn converse(login: &Login, script: Script<'_>, piece: usize) ->
 async fn converse_with(probe: Probe, login_data: &Login, script: Script<'_>, piece: usize) -> Result<Peer, Error> {
     let (mut ours, theirs) = tokio::io::duplex(1 << 20);
     let peer = async {
-        let mut theirs = theirs;
+        let mut peer = Scripted {
+            stream: theirs,
+            written: VecDeque::new(),
+        };
         for (expected, reply) in script {
             let last = loop {
-                let (words, last) = request(&mut theirs).await;
+                let (words, last) = peer.request().await;
                 if words != *expected && BESIDE.contains(&words.as_str()) {
-                    theirs.write_all(b"-NOPERM no\r\n").await.unwrap();
+                    peer.stream.write_all(b"-NOPERM no\r\n").await.unwrap();
                     continue;
                 }
                 let said = match expected.ends_with("<nonce>") {
@@ -83,7 +88,7 @@ async fn converse_with(probe: Probe, login_data: &Login, script: Script<'_>, pie
             };
             for bytes in reply.replace("<nonce>", &last).as_bytes().chunks(piece) {
                 // The login may have given up by now.
-                theirs.write_all(bytes).await.ok();
+                peer.stream.write_all(bytes).await.ok();
                 tokio::task::yield_now().await;
             }
         }
@@ -106,33 +111,55 @@ async fn converse_with(probe: Probe, login_data: &Login, script: Script<'_>, pie
     result
 }
 
-/// The words of one request, and the last of them. Nothing may have been written behind it, but what
-/// proves that replies can be off is three commands at once.
-async fn request(peer: &mut DuplexStream) -> (String, String) {
-    let (mut bytes, mut said, mut last) = (Vec::new(), Vec::new(), String::new());
-    loop {
-        assert!(peer.read_buf(&mut bytes).await.unwrap() > 0, "hung up");
-        while let Some((Value::Array(words), length)) = value::parse(&bytes) {
-            bytes.drain(..length);
-            let words: Vec<_> = words
-                .into_iter()
-                .map(|word| match word {
-                    Value::Text(text) => String::from_utf8(text).unwrap(),
-                    other => panic!("{other:?}"),
-                })
-                .collect();
-            last = words.last().unwrap().clone();
-            said.push(words.join(" "));
+/// The other end, with what was written to it and is not answered.
+struct Scripted {
+    stream: DuplexStream,
+    written: VecDeque<(String, String)>,
+}
+
+impl Scripted {
+    /// The words of one request, and the last of them. What proves that replies can be off is three
+    /// commands, and one request.
+    async fn request(&mut self) -> (String, String) {
+        let (mut said, mut last) = self.command().await;
+        if said == "CLIENT REPLY OFF" {
+            for _ in 0..2 {
+                let words;
+                (words, last) = self.command().await;
+                said = format!("{said}, {words}");
+            }
         }
-        let wanted = match said.first().map(String::as_str) {
-            None => continue,
-            Some("CLIENT REPLY OFF") => 3,
-            Some(_) => 1,
-        };
-        if said.len() >= wanted && bytes.is_empty() {
-            assert_eq!(said.len(), wanted, "written behind an unanswered command");
-            return (said.join(", "), last);
+        (said, last)
+    }
+
+    async fn command(&mut self) -> (String, String) {
+        if self.written.is_empty() {
+            self.read().await;
         }
+        self.written.pop_front().unwrap()
+    }
+
+    /// All that was written at once. Only the last questions are several commands.
+    async fn read(&mut self) {
+        let mut bytes = Vec::new();
+        while self.written.is_empty() || !bytes.is_empty() {
+            assert!(self.stream.read_buf(&mut bytes).await.unwrap() > 0, "hung up");
+            while let Some((Value::Array(words), length)) = value::parse(&bytes) {
+                bytes.drain(..length);
+                let words: Vec<_> = words
+                    .into_iter()
+                    .map(|word| match word {
+                        Value::Text(text) => String::from_utf8(text).unwrap(),
+                        other => panic!("{other:?}"),
+                    })
+                    .collect();
+                self.written.push_back((words.join(" "), words.last().unwrap().clone()));
+            }
+        }
+        assert!(
+            self.written.len() == 1 || self.written[0].0 == "PING",
+            "written behind an unanswered command"
+        );
     }
 }
 

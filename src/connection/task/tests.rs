@@ -1,6 +1,7 @@
 //! The task against scripted peers, on paused time: a clock that only moves when everything waits.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Driver, Ended, Flow, serve};
+use super::{Driver, Ended, Flow, START_BYTES, WRITE_SLICES, head, serve};
 use crate::batch::Batch;
 use crate::connection::state::peer::{Model, Session, batch, batch_within, counts, echoed, lost, plain, wire};
 use crate::connection::state::{Exchange, Finished};
@@ -423,5 +424,22 @@ impl AsyncWrite for Scripted {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn an_idle_server_gets_a_first_piece() {
+    let bytes = vec![7; 3 * START_BYTES];
+    for (sizes, expected) in [
+        (&[10][..], &[10][..]),
+        (&[10, 3 * START_BYTES, 5], &[10, START_BYTES - 10]),
+        (&[START_BYTES, 5], &[START_BYTES]),
+        (&[1, 2, 3], &[1, 2, 3]),
+    ] {
+        let slices: Vec<IoSlice> = sizes.iter().map(|&size| IoSlice::new(&bytes[..size])).collect();
+        let mut start = [IoSlice::new(&[]); WRITE_SLICES];
+        let filled = head(&slices, &mut start);
+        let found: Vec<usize> = start[..filled].iter().map(|slice| slice.len()).collect();
+        assert_eq!(found, expected);
     }
 }
