@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::work::Loader;
 use crate::config::{Replies, Transaction};
 use crate::connection::fence::{Fenced, fence};
-use crate::connection::handshake::Peer;
+use crate::connection::handshake::{Peer, asks_to_come_back};
 use crate::connection::link::Link;
 use crate::connection::question::encode;
 use crate::connection::task::End;
@@ -63,7 +63,9 @@ impl Loader {
                 let (address, text) = (link.address.clone(), printable(&text));
                 let text = text.trim_start_matches("EXECABORT Transaction discarded because of: ");
                 let reason = format!("replies: 'off' with transaction needs {command}: {text}");
-                return Err(if text.starts_with("NOPERM") {
+                return Err(if asks_to_come_back(text.as_bytes()) {
+                    Error::Connect { address, reason }
+                } else if text.starts_with("NOPERM") {
                     Error::Auth { address, reason }
                 } else {
                     Error::Refused { address, reason }

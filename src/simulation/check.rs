@@ -92,16 +92,14 @@ pub(super) fn check(plan: &Plan, log: &Log) -> Verdict {
 /// What the window allows to be written and not answered, or what goes alone.
 fn most_unanswered(plan: &Plan, log: &Log) -> usize {
     let options = &plan.options;
-    let largest = log.largest_frame.max(SMALL_FRAME).max(LOGIN);
-    if options.replies != Replies::Off {
-        return options.window.max(largest);
-    }
+    let largest = log.largest_frame.max(SMALL_FRAME);
     let alone = match options.transaction {
+        _ if options.replies != Replies::Off => largest,
         // A fence comes within half of the window, or behind one frame.
         Transaction::Off => options.window / 2 + largest + SILENCE,
         Transaction::EachBatch => largest_batch(plan) + SILENCE + 2 * SMALL_FRAME,
     };
-    options.window.max(alone)
+    options.window.max(alone).max(LOGIN)
 }
 
 fn largest_batch(plan: &Plan) -> usize {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::dialogue::{Dialogue, Secrets};
 use self::exchange::{Exchange, exchanges};
-pub(super) use self::objection::asks_to_come_back;
+pub use self::objection::asks_to_come_back;
 use super::stream::Channel;
 use crate::config::{Login, Replies};
 use crate::error::Error;

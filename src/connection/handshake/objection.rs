@@ -39,7 +39,7 @@ pub(super) fn reading_of(text: &[u8]) -> Option<Reading> {
 }
 
 /// Whether the server only has no time now.
-pub(in crate::connection) fn asks_to_come_back(text: &[u8]) -> bool {
+pub fn asks_to_come_back(text: &[u8]) -> bool {
     matches!(reading_of(text), Some(Reading::ComeBack))
 }
 

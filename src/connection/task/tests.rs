@@ -436,7 +436,7 @@ fn an_idle_server_gets_a_first_piece() {
         (&[START_BYTES, 5], &[START_BYTES]),
         (&[1, 2, 3], &[1, 2, 3]),
     ] {
-        let slices: Vec<IoSlice> = sizes.iter().map(|&size| IoSlice::new(&bytes[..size])).collect();
+        let slices: Vec<_> = sizes.iter().map(|&size| IoSlice::new(&bytes[..size])).collect();
         let mut start = [IoSlice::new(&[]); WRITE_SLICES];
         let filled = head(&slices, &mut start);
         let found: Vec<usize> = start[..filled].iter().map(|slice| slice.len()).collect();
