@@ -14,4 +14,6 @@ mod notices;
 mod options;
 mod replies;
 mod runtime;
+#[cfg(target_os = "linux")]
+mod socket;
 mod surface;

@@ -19,6 +19,8 @@ pub(super) fn handle() -> io::Result<&'static Handle> {
     }
     // The thread outlives every environment; without this, Node.js would unload its code with the last of them.
     napi::bindgen_prelude::retain_current_module_for_unload_safety();
+    #[cfg(target_os = "linux")]
+    crate::connection::stream::lend_low_water(super::socket::set_low_water);
     // One thread moves more bytes than a server executes commands.
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)

@@ -1,6 +1,7 @@
 //! One connection to one server: opened, logged in, served, fenced once it is lost.
 
 pub mod fence;
+pub mod gulp;
 pub mod handshake;
 pub mod link;
 pub mod question;

@@ -6,7 +6,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
+use super::gulp::LowWater;
 use crate::config::{Config, Server};
 use crate::error::Error;
 
@@ -92,6 +97,34 @@ impl Stream {
         };
         // Best effort: the fence is what counts.
         SockRef::from(tcp).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
+
+/// Sets `SO_RCVLOWAT` on a socket; tells whether that worked. A system call that no library offers: lent by the binding,
+/// the only place for calls that the compiler cannot check.
+#[cfg(target_os = "linux")]
+pub type SetLowWater = fn(BorrowedFd<'_>, usize) -> bool;
+
+#[cfg(target_os = "linux")]
+static SET_LOW_WATER: OnceLock<SetLowWater> = OnceLock::new();
+
+/// From here on streams of TCP can be read in gulps.
+#[cfg(target_os = "linux")]
+pub fn lend_low_water(set: SetLowWater) {
+    SET_LOW_WATER.get_or_init(|| set);
+}
+
+impl LowWater for Stream {
+    #[cfg(target_os = "linux")]
+    fn wake_from(&mut self, bytes: usize) -> bool {
+        let tcp = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) => return false,
+            #[cfg(test)]
+            Self::Simulated(stream) => return stream.wake_from(bytes),
+        };
+        SET_LOW_WATER.get().is_some_and(|set| set(tcp.as_fd(), bytes))
     }
 }
 

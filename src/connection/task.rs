@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use super::gulp::{Gulp, LowWater};
 use super::state::{Broken, Exchange};
 
 /// The loader, as the task sees it.
@@ -106,12 +107,30 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves until the connection ends; returns when something moved last, and why it ended.
 pub async fn serve<S>(stream: &mut S, driver: &mut impl Driver, wake: &Notify, stall: Duration) -> (Instant, Ended)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + LowWater + Unpin,
+{
+    let mut gulp = Gulp::default();
+    let served = serve_in(stream, driver, wake, stall, &mut gulp).await;
+    // Whoever uses the stream after this waits for single replies.
+    gulp.end(stream);
+    served
+}
+
+async fn serve_in<S>(
+    stream: &mut S,
+    driver: &mut impl Driver,
+    wake: &Notify,
+    stall: Duration,
+    gulp: &mut Gulp,
+) -> (Instant, Ended)
+where
+    S: AsyncRead + AsyncWrite + LowWater + Unpin,
 {
     let mut buffer = vec![0; READ_BYTES];
     let mut moved_at = Instant::now();
     let mut watchdog = pin!(sleep(stall));
     let mut pause = pin!(sleep(Duration::ZERO));
+    let mut linger = pin!(sleep(Duration::ZERO));
     // What came before this connection may have settled something. That is told once this one has something to do.
     let mut told = false;
     loop {
@@ -129,13 +148,23 @@ where
         {
             pause.as_mut().reset(until);
         }
+        gulp.plan(stream, driver.exchange());
+        let lingering = gulp.until();
+        if let Some(until) = lingering
+            && until != linger.deadline()
+        {
+            linger.as_mut().reset(until);
+        }
         let stall = stall + driver.exchange().may_take();
         let replies = driver.exchange().replies();
         tokio::select! {
             biased;
             moved = poll_fn(|cx| poll_io(Pin::new(stream), driver.exchange(), &mut buffer, cx)) => {
                 // A reply that is only half there is no progress: else one byte a minute would do.
-                let written = matches!(moved, Ok(Moved { written }) if written > 0);
+                let written = matches!(moved, Ok(Moved { written, .. }) if written > 0);
+                if matches!(moved, Ok(Moved { read: true, .. })) {
+                    gulp.has_read(stream);
+                }
                 if written || driver.exchange().replies() > replies {
                     moved_at = Instant::now();
                 }
@@ -162,6 +191,7 @@ where
                 told = true;
             }
             () = wake.notified() => {}
+            () = &mut linger, if lingering.is_some() => gulp.lift(stream),
             () = &mut pause, if paused.is_some() => {
                 if driver.resume() == Flow::Stop {
                     return (moved_at, Ended::Moved);
@@ -184,6 +214,7 @@ fn is_idle(driver: &mut impl Driver) -> bool {
 }
 
 struct Moved {
+    read: bool,
     written: usize,
 }
 
@@ -203,7 +234,7 @@ fn poll_io<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut moved = false;
+    let mut has_read = false;
     for _ in 0..READS_IN_A_ROW {
         let mut read = ReadBuf::new(buffer);
         match stream.as_mut().poll_read(cx, &mut read) {
@@ -216,7 +247,7 @@ where
                 })));
             }
             Poll::Ready(Ok(())) => {
-                moved = true;
+                has_read = true;
                 if let Err(broken) = exchange.received(read.filled()) {
                     return Poll::Ready(Err(Failed::Broken(broken)));
                 }
@@ -228,8 +259,11 @@ where
         Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Write(Ended::lost(&error)))),
         Poll::Pending => 0,
     };
-    if moved || written > 0 {
-        Poll::Ready(Ok(Moved { written }))
+    if has_read || written > 0 {
+        Poll::Ready(Ok(Moved {
+            read: has_read,
+            written,
+        }))
     } else {
         Poll::Pending
     }

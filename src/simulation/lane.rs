@@ -96,6 +96,11 @@ impl Lane {
     }
 
     /// The end has arrived, whatever is left to be read before it.
+    pub(super) fn has_ended(&self) -> bool {
+        self.over.is_some()
+    }
+
+    /// It has, and it is a reset.
     pub(super) fn is_cut_off(&self) -> bool {
         self.over == Some(End::Reset)
     }

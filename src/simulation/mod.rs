@@ -64,6 +64,7 @@ const EXPECTED: &[(&str, usize)] = &[
     ("a connection refused", 150),
     ("a connection never answered", 120),
     ("a full socket", 180),
+    ("replies that lie unread", 15),
     ("a partial read", 500),
     ("a partial write", 500),
     ("a reset among commands", 45),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::plan::{Admission, End, Plan};
 use super::world::{Readable, World, Writable};
+use crate::connection::gulp::LowWater;
 
 /// A handle to the world.
 #[derive(Clone)]
@@ -110,6 +111,13 @@ impl AsyncRead for Socket {
             Readable::NotYet => return Poll::Pending,
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl LowWater for Socket {
+    fn wake_from(&mut self, bytes: usize) -> bool {
+        self.network.world().wake_from(self.pipe, bytes);
+        true
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Pipe {
     jam: Option<(usize, Jam)>,
     /// The server does not look before.
     pub(super) asleep_until: u64,
+    /// Fewer unread bytes are not readable.
+    pub(super) low_water: usize,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     answers: Answers,
@@ -80,6 +82,7 @@ impl Pipe {
             hang_up: hazards.hang_up,
             jam: hazards.jam,
             asleep_until: 0,
+            low_water: 1,
             reader: None,
             writer: None,
             answers: Answers::default(),

@@ -127,6 +127,13 @@ impl World {
 
     pub(super) fn read(&mut self, at: usize, room: usize, waker: &Waker) -> Readable {
         let pipe = &mut self.pipes[at];
+        if pipe.down.arrived.len() < pipe.low_water && !pipe.down.has_ended() {
+            pipe.reader = Some(waker.clone());
+            if !pipe.down.arrived.is_empty() {
+                self.note("replies that lie unread");
+            }
+            return Readable::NotYet;
+        }
         if pipe.down.arrived.is_empty() {
             if let Some(end) = pipe.down.over() {
                 pipe.heard = Heard::End;
@@ -141,6 +148,13 @@ impl World {
             self.note("a partial read");
         }
         Readable::Bytes(self.pipes[at].read(count))
+    }
+
+    /// Fewer unread bytes wake nobody.
+    pub(super) fn wake_from(&mut self, at: usize, bytes: usize) {
+        let pipe = &mut self.pipes[at];
+        pipe.low_water = bytes;
+        wake(&mut pipe.reader);
     }
 
     /// Takes some of what is offered.

@@ -55,6 +55,17 @@ impl Frame {
         }
     }
 
+    /// Bytes of the replies that are still to come, if they are as short as replies can be. Only of what may be many.
+    pub(super) fn owed(&self) -> usize {
+        /// `:0\r\n`
+        const SHORTEST: usize = 4;
+
+        match self {
+            Self::Data(data) => SHORTEST * data.unanswered() as usize,
+            _ => 0,
+        }
+    }
+
     /// The batch that it is a part of.
     pub(super) fn batch(&self) -> Option<u64> {
         match self {

@@ -278,6 +278,19 @@ impl Exchange {
         self.in_flight
     }
 
+    /// At least half of the window is in flight.
+    pub fn is_half_full(&self) -> bool {
+        self.in_flight >= self.settings.max_in_flight / 2
+    }
+
+    /// Bytes of the replies to what was written, if they are as short as replies can be.
+    pub fn owed(&self) -> usize {
+        if self.is_silent() {
+            return 0;
+        }
+        self.frames.iter().take(self.sent).map(Frame::owed).sum()
+    }
+
     /// Grows with every reply that was completed.
     pub fn replies(&self) -> u64 {
         self.replies

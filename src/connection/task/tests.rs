@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Driver, Ended, Flow, START_BYTES, WRITE_SLICES, head, serve};
 use crate::batch::Batch;
+use crate::connection::gulp::LowWater;
 use crate::connection::state::peer::{Model, Session, batch, batch_within, counts, echoed, lost, plain, wire};
 use crate::connection::state::{Exchange, Finished};
 
@@ -80,7 +81,11 @@ impl Driver for Worker {
 }
 
 /// Serves until it ends; tells why, and the worker with what is left.
-async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, desk: &Desk, stall: Duration) -> (Ended, Worker) {
+async fn run<S: AsyncRead + AsyncWrite + LowWater + Unpin>(
+    mut stream: S,
+    desk: &Desk,
+    stall: Duration,
+) -> (Ended, Worker) {
     let mut worker = Worker {
         exchange: Exchange::new(plain()),
         desk: desk.clone(),
@@ -387,6 +392,10 @@ enum Says {
     Once(&'static [u8]),
     Endlessly(&'static [u8]),
 }
+
+impl LowWater for Scripted {}
+
+impl LowWater for DuplexStream {}
 
 impl AsyncRead for Scripted {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {

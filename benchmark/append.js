@@ -1,0 +1,115 @@
+'use strict'
+
+// What appending costs the JavaScript thread, in nanoseconds a command, the making of the strings not counted.
+// node benchmark/append.js [case …]; exits with 1 where a promise is missed.
+
+const { bulkPipeline } = require('..')
+const native = require('../binding.js')
+const { table } = require('./table.js')
+
+/** Commands a round. What they have appended is forgotten behind each, outside the measured time. */
+const COMMANDS = 2_000
+
+/** The least of so many rounds counts: what else the machine does only ever adds. */
+const ROUNDS = 500
+
+const bulk = bulkPipeline()
+const { length } = native.frequent()
+/** Of no pipeline: the call finds nothing to do. */
+const NOBODY = 0x7fffffff
+
+const keys = strings((number) => `user:${number}`)
+const names = strings((number) => `name ${number % 977}`)
+const emails = strings((number) => `u${number}@x.io`)
+const ascii = strings((number) => `{"id":${number},"text":"${'all work and no play '.repeat(50)}`.slice(0, 1000))
+const mixed = strings((number) => `${number} ${'Zürich, 東京, Ελλάδα, naïve. '.repeat(50)}`.slice(0, 700))
+const rows = keys.map((_, number) => ({ name: names[number], email: emails[number], age: number, city: 'x', zip: '1' }))
+
+const buffer = Buffer.alloc(4096)
+
+/** Each appends command number `at`. A promise is a limit in nanoseconds, or as a share of another case. */
+const cases = {
+  'empty native call of three arguments': { run: (at) => length(NOBODY, names[at], emails[at]) },
+  'hset of three strings': {
+    run: (at) => bulk.hset(keys[at], 'name', names[at]),
+    promises: { ns: 100, of: ['empty native call of three arguments', 4] },
+  },
+  'six commands in turn': {
+    run: (at) => {
+      switch (at % 6) {
+        case 0:
+          return bulk.hset(keys[at], 'name', names[at])
+        case 1:
+          return bulk.set(keys[at], names[at], 'NX')
+        case 2:
+          return bulk.zadd(keys[at], at, names[at])
+        case 3:
+          return bulk.sadd(keys[at], names[at], emails[at])
+        case 4:
+          return bulk.rpush(keys[at], names[at], emails[at])
+        case 5:
+          return bulk.expire(keys[at], 3600)
+      }
+    },
+    promises: { ns: 110 },
+  },
+  'hset of 11 arguments': {
+    run: (at) =>
+      bulk.hset(keys[at], 'name', names[at], 'email', emails[at], 'age', '42', 'city', 'x', 'zip', '1'),
+    promises: { ns: 240 },
+  },
+  'hset of an object of five fields': { run: (at) => bulk.hset(keys[at], rows[at]) },
+  'set of 1 kB of ASCII': { run: (at) => bulk.set(keys[at], ascii[at]), promises: { ns: 200 } },
+  'set of 1 kB of mixed text': {
+    run: (at) => bulk.set(keys[at], mixed[at]),
+    promises: { of: ['Buffer.byteLength and buffer.write of the same', 0.35] },
+  },
+  'Buffer.byteLength and buffer.write of the same': {
+    run: (at) => buffer.write(mixed[at], Buffer.byteLength(mixed[at]) & 7),
+  },
+}
+
+/** Flat, as they come out of a parser or a driver; put together with + they would be flattened when they are read. */
+function strings(make) {
+  return Array.from({ length: COMMANDS }, (_, number) => JSON.parse(JSON.stringify(make(number))))
+}
+
+/** The least time of a round, by case. They take turns, so that all have the same weather. */
+function measure(names) {
+  const least = Object.fromEntries(names.map((name) => [name, Infinity]))
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const name of names) {
+      const { run } = cases[name]
+      const start = process.hrtime.bigint()
+      for (let at = 0; at < COMMANDS; at++) run(at)
+      const end = process.hrtime.bigint()
+      bulk.discard()
+      least[name] = Math.min(least[name], Number(end - start) / COMMANDS)
+    }
+  }
+  return least
+}
+
+function verdicts(name, least) {
+  const { ns, of } = cases[name].promises ?? {}
+  const found = []
+  if (ns !== undefined) found.push([`at most ${ns} ns`, least[name] <= ns])
+  if (of !== undefined && least[of[0]] !== undefined) {
+    const times = least[name] / least[of[0]]
+    found.push([`${times.toFixed(2)} of ${of[0]}, at most ${of[1]}`, times <= of[1]])
+  }
+  return found
+}
+
+function main(wanted) {
+  const names = wanted.length > 0 ? Object.keys(cases).filter((name) => wanted.includes(name)) : Object.keys(cases)
+  const least = measure(names)
+  const rows = names.map((name) => {
+    const found = verdicts(name, least)
+    if (found.some(([, kept]) => !kept)) process.exitCode = 1
+    return [name, least[name].toFixed(0), found.map(([text, kept]) => `${text}: ${kept ? 'kept' : 'MISSED'}`).join('; ')]
+  })
+  console.log(table([['least of ' + ROUNDS, 'ns', 'promised'], ...rows]))
+}
+
+main(process.argv.slice(2))
