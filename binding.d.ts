@@ -18,8 +18,8 @@ export declare function ask(handle: number, ticket: number, about: 'replicas' | 
  */
 export declare function attach(dispatch: (handle: number, kind: number, ...details: unknown[]) => void, isUsableView: (bytes: Uint8Array) => boolean): void
 
-/** Every command that has a method: `{ name, trailing, append, appendList }`. The last of them is `call`. */
-export declare function commands(): { name: string; trailing: string; append: Function; appendList: Function }[]
+/** Every command that has a method: `{ name, trailing }`, by the number under which it is appended. The last of them is `call`. */
+export declare function commands(): { name: string; trailing: string }[]
 
 /** Forgets them; returns how many. */
 export declare function discard(handle: number): number
@@ -34,7 +34,7 @@ export declare function end(handle: number, aborted: boolean): void
 export declare function execute(handle: number, ticket?: number | undefined | null): void
 
 /** What is called once a row. */
-export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown>
+export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined>
 
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void

@@ -377,7 +377,7 @@ class BulkPipeline extends EventEmitter {
     } finally {
       frequent.expanded(this.#handle)
     }
-    const more = command.appendList(this.#handle, flat)
+    const more = appendList(this.#handle, command.number, flat)
     if (more !== undefined) this.#more(more, command, flat)
   }
 
@@ -488,34 +488,34 @@ class BulkPipeline extends EventEmitter {
 
     isPipeline = (value) => typeof value === 'object' && value !== null && #handle in value
 
-    // One closure a command. Up to four arguments go on as they are; `arguments` itself must not leave the function,
+    // One closure a command, one native function for them all. Up to four arguments go on as they are; `arguments` itself must not leave the function,
     // or every call would have to make it.
     define = (command) => {
-      const { name, append, appendList } = command
+      const { name, number } = command
       const method = function (a, b, c, d, ...rest) {
         if (!isPipeline(this)) throw notAPipeline(name)
         let more
         switch (arguments.length) {
           case 0:
-            more = append(this.#handle)
+            more = append(this.#handle, number)
             break
           case 1:
-            more = append(this.#handle, a)
+            more = append(this.#handle, number, a)
             break
           case 2:
-            more = append(this.#handle, a, b)
+            more = append(this.#handle, number, a, b)
             break
           case 3:
-            more = append(this.#handle, a, b, c)
+            more = append(this.#handle, number, a, b, c)
             break
           case 4:
-            more = append(this.#handle, a, b, c, d)
+            more = append(this.#handle, number, a, b, c, d)
             break
           default:
             more =
               rest.length <= MAX_SPREAD
-                ? append(this.#handle, a, b, c, d, ...rest)
-                : appendList(this.#handle, [a, b, c, d, ...rest])
+                ? append(this.#handle, number, a, b, c, d, ...rest)
+                : appendList(this.#handle, number, [a, b, c, d, ...rest])
         }
         if (more !== undefined) this.#more(more, command, [a, b, c, d, ...rest].slice(0, arguments.length))
         return this
@@ -535,7 +535,8 @@ if (Symbol.asyncDispose !== undefined) {
 
 native.attach(dispatch, isUsableView)
 const frequent = native.frequent()
-native.commands().forEach(define)
+const { append, appendList } = frequent
+native.commands().forEach((command, number) => define({ ...command, number }))
 
 function bulkPipeline(urlOrOptions, options) {
   return new BulkPipeline(MAKER, readOptions(urlOrOptions, options))

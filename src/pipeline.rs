@@ -90,7 +90,11 @@ impl Pipeline {
     /// Forgets everything appended; returns how many commands.
     pub fn discard(&mut self) -> u64 {
         self.allowed = 0;
-        self.request.seal().commands
+        let batch = self.request.seal();
+        for segment in batch.segments {
+            self.shared.pool.put_back(segment);
+        }
+        batch.commands
     }
 
     /// Nothing more will be appended: gives back the memory.

@@ -1,8 +1,9 @@
-//! The callback of every command method: its arguments go straight into the request.
+//! The callback behind every command method: its arguments go straight into the request.
 //!
-//! JavaScript calls a plain function with the pipeline's handle in front, because a number is read in a few
-//! nanoseconds where unwrapping `this` takes as long as reading three strings. What the function is for is in its
-//! data pointer. It throws nothing: it returns a small number where JavaScript has more to do (`MORE_*`).
+//! JavaScript calls one plain function for all commands, with the pipeline's handle and the command's number in front:
+//! numbers are read in a few nanoseconds, where unwrapping `this` takes as long as reading three strings; and a call
+//! whose target is always the same is compiled as such, where a function for each command costs 20 ns more as soon as
+//! several are in use. It throws nothing: it returns a small number where JavaScript has more to do (`MORE_*`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -23,17 +24,11 @@ pub(super) const MORE_EXECUTED: u32 = 2;
 pub(super) const MORE_EXPAND: u32 = 3;
 pub(super) const MORE_FAILED: u32 = 4;
 
-/// What one native function is for.
-pub(super) struct Method {
-    /// Outlives the function: both belong to one environment.
-    pub(super) environment: *const Environment,
-    pub(super) target: Target,
-}
-
+/// What a number stands for.
 pub(super) enum Target {
-    /// One command: `hset(handle, key, field, value)`.
+    /// One command: `append(handle, number, key, field, value)`.
     Command(Known),
-    /// Any command by its name: `call(handle, 'HSET', key, field, value)`.
+    /// Any command by its name: `append(handle, number, 'HSET', key, field, value)`.
     Call,
 }
 
@@ -114,13 +109,16 @@ impl From<Error> for Stop {
 /// After so many arguments it is asked whether the command can still find room; large ones ask by themselves.
 const LOOK_EVERY: usize = 1024;
 
-/// Arguments that are taken from the call without an allocation, the handle among them.
+/// What comes before the arguments: handle and number.
+const FRONT: usize = 2;
+
+/// Values that are taken from the call without an allocation, those in front among them.
 const INLINE: usize = 16;
 
-/// The native side of a command method.
+/// `append(handle, number, …arguments)`
 ///
 /// # Safety
-/// Called by Node-API alone, for a function whose data pointer is a [`Method`] of a living environment.
+/// Called by Node-API alone, for a function whose data pointer is its living environment's state.
 pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: `env` is the environment of this very callback.
     let js = unsafe { Js::new(env) };
@@ -138,16 +136,15 @@ pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callb
             &raw mut data,
         )
     };
-    if status != sys::Status::napi_ok || data.is_null() || count == 0 {
+    if status != sys::Status::napi_ok || data.is_null() || count < FRONT {
         return ptr::null_mut();
     }
-    // SAFETY: the data pointer of every function with this callback is a `Method` that lives as long as it.
-    let method = unsafe { &*data.cast::<Method>() };
-    // SAFETY: the environment lives as long as its methods, and is used on its own thread alone.
-    let environment = unsafe { &*method.environment };
+    // SAFETY: the data pointer of a function with this callback is its environment's state, which lives as long as any
+    // call, and is used on its own thread alone.
+    let environment = unsafe { &*data.cast::<Environment>() };
     let appended = catch_unwind(AssertUnwindSafe(|| {
         if count <= INLINE {
-            return append_all(js, environment, method, inline[0], &inline[1..count]);
+            return append_all(js, environment, inline[0], inline[1], &inline[FRONT..count]);
         }
         let mut values = vec![ptr::null_mut(); count];
         // SAFETY: `values` holds `count` values, as many as the call has.
@@ -161,7 +158,7 @@ pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callb
                 ptr::null_mut(),
             )
         };
-        append_all(js, environment, method, values[0], &values[1..])
+        append_all(js, environment, values[0], values[1], &values[FRONT..])
     }));
     answer(
         js,
@@ -170,15 +167,15 @@ pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callb
     )
 }
 
-/// Appends from an array made by `index.js`: dense, and nobody else's.
+/// `appendList(handle, number, arguments)`: from an array made by `index.js`, dense, and nobody else's.
 ///
 /// # Safety
 /// As [`append`].
 pub(super) unsafe extern "C" fn append_list(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
     // SAFETY: `env` is the environment of this very callback.
     let js = unsafe { Js::new(env) };
-    let mut count = 2;
-    let mut values = [ptr::null_mut(); 2];
+    let mut count = FRONT + 1;
+    let mut values = [ptr::null_mut(); FRONT + 1];
     let mut data = ptr::null_mut();
     // SAFETY: `values` holds `count` values; all are written on success.
     let status = unsafe {
@@ -191,18 +188,16 @@ pub(super) unsafe extern "C" fn append_list(env: sys::napi_env, info: sys::napi_
             &raw mut data,
         )
     };
-    if status != sys::Status::napi_ok || data.is_null() || count < 2 {
+    if status != sys::Status::napi_ok || data.is_null() || count <= FRONT {
         return ptr::null_mut();
     }
     // SAFETY: as in `append`.
-    let method = unsafe { &*data.cast::<Method>() };
-    // SAFETY: as in `append`.
-    let environment = unsafe { &*method.environment };
+    let environment = unsafe { &*data.cast::<Environment>() };
     let appended = catch_unwind(AssertUnwindSafe(|| {
-        let Ok(elements) = elements(js, values[1]) else {
+        let Ok(elements) = elements(js, values[FRONT]) else {
             return Err(Error::Internal("no list of arguments".to_owned()).into());
         };
-        append_all(js, environment, method, values[0], &elements)
+        append_all(js, environment, values[0], values[1], &elements)
     }));
     answer(
         js,
@@ -219,8 +214,8 @@ pub(super) fn elements(js: Js, array: sys::napi_value) -> super::js::Result<Vec<
 fn append_all(
     js: Js,
     environment: &Environment,
-    method: &Method,
     handle: sys::napi_value,
+    number: sys::napi_value,
     arguments: &[sys::napi_value],
 ) -> Result<Committed, Stop> {
     let mut slots = environment.slots.borrow_mut();
@@ -228,9 +223,11 @@ fn append_all(
     if let State::Expanding | State::Ended(_) = &slot.state {
         return Err(slot.refusal().into());
     }
-    match &method.target {
-        Target::Command(known) => append_known(js, slot, known, arguments),
-        Target::Call => append_named(js, slot, arguments),
+    let target = environment.targets.get().zip(js.small(number).ok());
+    match target.and_then(|(targets, number)| targets.get(number as usize)) {
+        Some(Target::Command(known)) => append_known(js, slot, known, arguments),
+        Some(Target::Call) => append_named(js, slot, arguments),
+        None => Err(Error::Internal("no such command".to_owned()).into()),
     }
 }
 

@@ -5,10 +5,10 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 
-use napi::sys::{self, Status};
+use napi::sys;
 use tokio::sync::watch;
 
-use super::append::{Method, Problem};
+use super::append::{Problem, Target};
 use super::js::{Failed, Js, Result, check};
 use super::notices::{Mailbox, Queue};
 use crate::config::Encoding;
@@ -18,8 +18,8 @@ use crate::pipeline::Pipeline;
 
 pub(super) struct Environment {
     pub(super) slots: RefCell<Slots>,
-    /// The functions point to them: set once, never moved.
-    pub(super) methods: OnceCell<Box<[Method]>>,
+    /// What has a method, by the number that JavaScript calls it by.
+    pub(super) targets: OnceCell<Box<[Target]>>,
     /// Why the last append failed.
     pub(super) problem: RefCell<Option<Problem>>,
     pub(super) queue: Arc<Queue>,
@@ -119,12 +119,7 @@ impl Slots {
     /// The pipeline of a handle that JavaScript passed.
     #[inline]
     pub(super) fn of(&mut self, js: Js, handle: sys::napi_value) -> std::result::Result<&mut Slot, Error> {
-        let mut number = 0;
-        // SAFETY: `handle` is live in the current callback; `number` is written on success.
-        let status = unsafe { sys::napi_get_value_uint32(js.env(), handle, &raw mut number) };
-        if status != Status::napi_ok {
-            return Err(Error::Internal("no handle".to_owned()));
-        }
+        let number = js.small(handle).map_err(|_| Error::Internal("no handle".to_owned()))?;
         self.get(number).ok_or(Error::Closed)
     }
 
@@ -146,7 +141,7 @@ impl Environment {
     pub(super) fn attach(js: Js, queue: Arc<Queue>) -> Result<&'static Self> {
         let environment = Box::into_raw(Box::new(Self {
             slots: RefCell::default(),
-            methods: OnceCell::new(),
+            targets: OnceCell::new(),
             problem: RefCell::default(),
             queue,
             usable_view: Cell::new(ptr::null_mut()),

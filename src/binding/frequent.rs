@@ -7,14 +7,17 @@ use std::ptr;
 
 use napi::sys;
 
+use super::append;
 use super::environment::{Environment, Slot, State};
 use super::js::{Callback, Js, Result};
 
-/// `{ length, needsDrain, expand, expanded }`, each a function of a handle.
+/// `{ append, appendList, length, needsDrain, expand, expanded }`, each a function of a handle.
 pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys::napi_value> {
     let object = js.object()?;
     for (name, callback) in [
-        ("length", length as Callback),
+        ("append", append::append as Callback),
+        ("appendList", append::append_list),
+        ("length", length),
         ("needsDrain", needs_drain),
         ("expand", expand),
         ("expanded", expanded),

@@ -84,6 +84,15 @@ impl Js {
         }
     }
 
+    /// What JavaScript passes as a small whole number.
+    #[inline]
+    pub(super) fn small(self, value: sys::napi_value) -> Result<u32> {
+        let mut number = 0;
+        // SAFETY: `value` is live in the current callback; `number` is written on success.
+        check(unsafe { sys::napi_get_value_uint32(self.env, value, &raw mut number) })?;
+        Ok(number)
+    }
+
     pub(super) fn text(self, text: &[u8]) -> Result<sys::napi_value> {
         made!(
             self,

@@ -1,13 +1,12 @@
 //! The functions that `index.js` calls, and the command functions beside them.
 
-use std::ptr;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::{Env, Function, JsValue, Object, Result, Unknown};
 use napi_derive::napi;
 use tokio::sync::watch;
 
-use super::append::{self, Known, MORE_EXPAND, MORE_FAILED, Method, Problem, Stop, Target};
+use super::append::{self, Known, MORE_EXPAND, MORE_FAILED, Problem, Stop, Target};
 use super::convert;
 use super::environment::{Environment, Slot, State};
 use super::frequent;
@@ -35,11 +34,8 @@ pub(crate) fn attach(env: Env, dispatch: Function<'_>, is_usable_view: Function<
     Ok(())
 }
 
-/// Every command that has a method: `{ name, trailing, append, appendList }`. The last of them is `call`.
-#[napi(
-    catch_unwind,
-    ts_return_type = "{ name: string; trailing: string; append: Function; appendList: Function }[]"
-)]
+/// Every command that has a method: `{ name, trailing }`, by the number under which it is appended. The last of them is `call`.
+#[napi(catch_unwind, ts_return_type = "{ name: string; trailing: string }[]")]
 pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
     let js = js(env);
     let environment = Environment::of(js)?;
@@ -47,32 +43,18 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
         .iter()
         .filter(|command| has_method(command))
         .map(|command| Target::Command(Known::new(command)));
-    let methods = environment.methods.get_or_init(|| {
-        let method = |target| Method {
-            environment: ptr::from_ref(environment),
-            target,
-        };
-        targets.chain([Target::Call]).map(method).collect()
-    });
-    let list = js.array(methods.len())?;
-    for (at, method) in methods.iter().enumerate() {
-        let (name, trailing) = match &method.target {
+    let targets = environment
+        .targets
+        .get_or_init(|| targets.chain([Target::Call]).collect());
+    let list = js.array(targets.len())?;
+    for (at, target) in targets.iter().enumerate() {
+        let (name, trailing) = match target {
             Target::Command(known) => (known.command.name.to_ascii_lowercase(), trailing(known.command)),
             Target::Call => ("call".to_owned(), "call"),
         };
         let object = js.object()?;
         js.set(object, "name", js.text(name.as_bytes())?)?;
         js.set(object, "trailing", js.text(trailing.as_bytes())?)?;
-        let data = ptr::from_ref(method).cast();
-        // SAFETY: both callbacks take a method as their data, which the environment keeps to its end.
-        let (append, append_list) = unsafe {
-            (
-                js.function(&name, append::append, data)?,
-                js.function(&name, append::append_list, data)?,
-            )
-        };
-        js.set(object, "append", append)?;
-        js.set(object, "appendList", append_list)?;
         js.set_element(list, at, object)?;
     }
     Ok(Object::from_raw(js.env(), list))
@@ -81,7 +63,7 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
 /// What is called once a row.
 #[napi(
     catch_unwind,
-    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown>"
+    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined>"
 )]
 pub(crate) fn frequent(env: Env) -> Result<Object<'static>> {
     let js = js(env);

@@ -249,15 +249,29 @@ pub fn utf8_length(text: &[u16]) -> usize {
 /// Copies the low byte of each unit; tells whether that was all, that is whether the text is ASCII.
 #[inline]
 fn narrow(text: &[u16], into: &mut [u8]) -> bool {
+    if text.len() < 16 {
+        // Unit by unit, as they were written a moment ago: a wider load would have to wait until they are in the cache.
+        for (byte, &unit) in into.iter_mut().zip(text) {
+            if unit >= 0x80 {
+                return false;
+            }
+            *byte = low(unit);
+        }
+        return true;
+    }
     // A plain loop over both: the compiler makes packing instructions of it.
     let mut all = 0;
     for (byte, &unit) in into.iter_mut().zip(text) {
         all |= unit;
-        #[expect(clippy::cast_possible_truncation, reason = "checked by `all`")]
-        let low = unit as u8;
-        *byte = low;
+        *byte = low(unit);
     }
     all < 0x80
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "what is lost is looked for")]
+fn low(unit: u16) -> u8 {
+    unit as u8
 }
 
 #[cfg(test)]
