@@ -17,3 +17,5 @@ mod runtime;
 #[cfg(target_os = "linux")]
 mod socket;
 mod surface;
+#[cfg(target_arch = "x86_64")]
+mod transcode;

@@ -28,6 +28,10 @@ use crate::pipeline::Pipeline;
 )]
 pub(crate) fn attach(env: Env, dispatch: Function<'_>, is_usable_view: Function<'_>) -> Result<()> {
     let js = js(env);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(convert) = super::transcode::converter() {
+        crate::resp::text::lend(convert);
+    }
     let queue = Queue::new(js, dispatch.raw())?;
     let environment = Environment::attach(js, queue)?;
     environment.keep_usable_view(js, is_usable_view.raw())?;

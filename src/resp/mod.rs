@@ -2,5 +2,6 @@
 
 pub mod reply;
 pub mod request;
+pub mod text;
 pub mod value;
 pub mod walk;

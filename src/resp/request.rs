@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::text::{self, utf8_length};
 use crate::batch::{Batch, Pool, Segment};
 
 /// The longest argument that a server takes (`proto-max-bulk-len`, 512 MiB).
@@ -21,6 +22,12 @@ pub enum BadText {
 
 /// `$<length>\r\n` and the closing `\r\n` of one argument, at most.
 const FRAMING: usize = 32;
+
+/// A text of fewer units is copied one by one, if it can be.
+const FEW: usize = 16;
+
+/// Of longer texts the bytes are counted before they are converted.
+const MOST_AT_ONCE: usize = 1024;
 
 /// The open batch: committed commands, and the one being written behind them.
 #[derive(Debug)]
@@ -72,17 +79,56 @@ impl Request {
     /// Appends text, as UTF-8.
     #[inline]
     pub fn utf16(&mut self, text: &[u16]) -> Result<(), BadText> {
+        if text.len() < FEW && self.few(text) {
+            return Ok(());
+        }
+        self.many(text)
+    }
+
+    /// Appends a short text, where that is ASCII.
+    #[inline]
+    fn few(&mut self, text: &[u16]) -> bool {
         self.reserve(text.len() + FRAMING);
         let before = self.cursor;
         self.header(b'$', text.len());
-        let at = self.cursor;
-        if narrow(text, &mut self.current.bytes[at..at + text.len()]) {
-            self.cursor = at + text.len();
-            self.copy(b"\r\n");
-            return Ok(());
+        // Unit by unit, as they were written a moment ago: a wider load would have to wait until they are in the cache.
+        for (byte, &unit) in self.current.bytes[self.cursor..].iter_mut().zip(text) {
+            if unit >= 0x80 {
+                self.cursor = before;
+                return false;
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "ASCII")]
+            let low = unit as u8;
+            *byte = low;
         }
-        self.cursor = before;
-        self.transcoded(text)
+        self.cursor += text.len();
+        self.copy(b"\r\n");
+        true
+    }
+
+    /// Appends any text.
+    fn many(&mut self, text: &[u16]) -> Result<(), BadText> {
+        let (guess, most) = if text.len() <= MOST_AT_ONCE {
+            // Nearly always of as many digits as it has units; room for the worst is soon found.
+            (text.len(), 3 * text.len())
+        } else {
+            let length = utf8_length(text);
+            (length, length)
+        };
+        if guess > MAX_ARGUMENT {
+            return Err(BadText::TooLong);
+        }
+        self.reserve(most + text::MARGIN + FRAMING);
+        let start = self.cursor + header_length(guess);
+        let length = text::convert(text, &mut self.current.bytes[start..]).map_err(|_| BadText::LoneSurrogate)?;
+        let moved = self.cursor + header_length(length);
+        if moved != start {
+            self.current.bytes.copy_within(start..start + length, moved);
+        }
+        self.header(b'$', length);
+        self.cursor += length;
+        self.copy(b"\r\n");
+        Ok(())
     }
 
     /// Appends a number as JavaScript prints it. NaN and the infinities are the caller's to refuse.
@@ -217,61 +263,11 @@ impl Request {
             self.copy(b"\r\n");
         }
     }
-
-    /// Text that is not all ASCII.
-    #[cold]
-    fn transcoded(&mut self, text: &[u16]) -> Result<(), BadText> {
-        if encoding_rs::mem::utf16_valid_up_to(text) != text.len() {
-            return Err(BadText::LoneSurrogate);
-        }
-        let length = utf8_length(text);
-        if length > MAX_ARGUMENT {
-            return Err(BadText::TooLong);
-        }
-        // The converter asks for three bytes a unit, whatever it then needs.
-        self.reserve(3 * text.len() + FRAMING);
-        self.header(b'$', length);
-        let written = encoding_rs::mem::convert_utf16_to_utf8(text, &mut self.current.bytes[self.cursor..]);
-        debug_assert_eq!(written, length);
-        self.cursor += length;
-        self.copy(b"\r\n");
-        Ok(())
-    }
 }
 
-/// Bytes of the UTF-8 form of well-formed UTF-16: 1 to 3 a unit, 2 for each half of a surrogate pair.
-pub fn utf8_length(text: &[u16]) -> usize {
-    text.iter()
-        .map(|&unit| 1 + usize::from(unit >= 0x80) + usize::from(unit >= 0x800) - usize::from(unit & 0xf800 == 0xd800))
-        .sum()
-}
-
-/// Copies the low byte of each unit; tells whether that was all, that is whether the text is ASCII.
-#[inline]
-fn narrow(text: &[u16], into: &mut [u8]) -> bool {
-    if text.len() < 16 {
-        // Unit by unit, as they were written a moment ago: a wider load would have to wait until they are in the cache.
-        for (byte, &unit) in into.iter_mut().zip(text) {
-            if unit >= 0x80 {
-                return false;
-            }
-            *byte = low(unit);
-        }
-        return true;
-    }
-    // A plain loop over both: the compiler makes packing instructions of it.
-    let mut all = 0;
-    for (byte, &unit) in into.iter_mut().zip(text) {
-        all |= unit;
-        *byte = low(unit);
-    }
-    all < 0x80
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "what is lost is looked for")]
-fn low(unit: u16) -> u8 {
-    unit as u8
+/// Of `$<length>\r\n`.
+fn header_length(length: usize) -> usize {
+    3 + length.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 #[cfg(test)]
@@ -418,10 +414,11 @@ mod tests {
         }
 
         #[test]
-        fn text_is_what_the_standard_library_makes_of_it(text in any::<String>()) {
-            let units: Vec<u16> = text.encode_utf16().collect();
-            prop_assert_eq!(utf8_length(&units), text.len());
-            prop_assert_eq!(only_argument(|request| request.utf16(&units).expect("well formed")), text);
+        fn text_is_what_the_standard_library_makes_of_it(text in any::<String>(), times in 1..200_usize) {
+            for text in [text.repeat(times), text] {
+                let units: Vec<u16> = text.encode_utf16().collect();
+                prop_assert_eq!(only_argument(|request| request.utf16(&units).expect("well formed")), text);
+            }
         }
     }
 }
