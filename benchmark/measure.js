@@ -29,6 +29,7 @@ async function main([file, text]) {
 function withWorkload({ workload, ...options }) {
   if (workload === undefined) return options
   const { workloads } = require('./workload.js')
+  workloads[workload.name].ready?.()
   return { ...options, workload: { ...workloads[workload.name], ...workload } }
 }
 

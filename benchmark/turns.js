@@ -10,10 +10,10 @@ const { workloads } = require('./workload.js')
 const MEGABYTE = 1e6
 
 /**
- * By workload and client, the figures of each round. `plan` is a list of { name, commands, clients }, by the names of workload and clients;
- * workloads of one section take turns with each other.
+ * By workload and client, the figures of each round. `plan` is a list of { name, commands, clients, batch? }, by the names of workload and
+ * clients; workloads of one section take turns with each other.
  */
-async function measureInTurns(server, plan, { rounds, batch, say = () => {} }) {
+async function measureInTurns(server, plan, { rounds, say = () => {} }) {
   const figures = Object.fromEntries(
     plan.map(({ name, clients: names }) => [name, Object.fromEntries(names.map((client) => [client, []]))]),
   )
@@ -22,8 +22,8 @@ async function measureInTurns(server, plan, { rounds, batch, say = () => {} }) {
       say(`${section}: round ${round + 1} of ${rounds}`)
       for (let turn = 0; turn < turns.length; turn++) {
         // Another one first each time: whoever comes after a slow one may find the machine in another state.
-        const { name, commands, client } = turns[(round + turn) % turns.length]
-        figures[name][client].push(await measure(server, { name, commands, batch }, client))
+        const { client, ...work } = turns[(round + turn) % turns.length]
+        figures[work.name][client].push(await measure(server, work, client))
       }
     }
   }
@@ -33,9 +33,9 @@ async function measureInTurns(server, plan, { rounds, batch, say = () => {} }) {
 /** The turns of a round, by section. */
 function sections(plan) {
   const found = new Map()
-  for (const { name, commands, clients: names } of plan) {
-    const section = workloads[name].section ?? name
-    found.set(section, [...(found.get(section) ?? []), ...names.map((client) => ({ name, commands, client }))])
+  for (const { clients: names, ...work } of plan) {
+    const section = workloads[work.name].section ?? work.name
+    found.set(section, [...(found.get(section) ?? []), ...names.map((client) => ({ ...work, client }))])
   }
   return found
 }

@@ -25,15 +25,21 @@ const storedKeyOf = (number) => `stored:${number % KEYS}`
 
 const STORED = 'v'.repeat(100)
 
-/** About 1 kB of JSON around the number. Put together, not stringified: that would take longer than all the rest. */
-function jsonOf(filling) {
-  const tail = `,"items":["${Array.from({ length: 20 }, () => filling).join('","')}"]}`
-  return (number) => `{"id":${number}${tail}`
+/** A prime, so that a key gets another text each time. */
+const TEXTS = 997
+
+/** By number, about 1 kB of JSON. The texts lie ready, as if they came from a file: making them would take longer than all the rest. */
+function jsonOf(item) {
+  let texts
+  return (number) => {
+    texts ??= Array.from({ length: TEXTS }, (_, id) => JSON.stringify({ id, items: Array(20).fill(item) }))
+    return texts[number % TEXTS]
+  }
 }
 
 const asciiOf = jsonOf('a text of plain letters, forty-six of them once')
 /** Two bytes a character in JavaScript, one to four of them in UTF-8. */
-const mixedOf = jsonOf('Zürich, 北京, Łódź, 5 € and a 🚀, some text')
+const mixedOf = jsonOf('Zürich, 北京, Łódź, 5 € and a 🚀, text text')
 
 /** A workload with one HSET of one field, to the keys of `key`. */
 function hsetTo(key) {
@@ -85,6 +91,7 @@ function setOf(value) {
   return {
     command: 'set',
     replyBytes: 5,
+    ready: () => value(0),
     lower: (target, number) => target.set(jsonKeyOf(number), value(number)),
     camel: (target, number) => target.set(jsonKeyOf(number), value(number)),
     glide: (target, number) => target.set(jsonKeyOf(number), value(number)),
