@@ -2,9 +2,9 @@
 
 /**
  * Calls send(from, to) for each batch of a workload, with so many under way at once, and counts the replies that its promises bring.
- * Without `underWay` each is awaited before the next one.
+ * Two, where the workload leaves it open: the next one is on its way while the replies of one are taken.
  */
-async function inBatches({ commands, batch, underWay = 1 }, send, isError) {
+async function inBatches({ commands, batch, underWay = 2 }, send, isError) {
   const outcome = { succeeded: 0, failed: 0 }
   const waiting = []
   const take = (replies) => {

@@ -7,7 +7,7 @@ const path = require('node:path')
 
 const PROGRAMS = path.join(__dirname, 'node_modules', '.bin')
 
-/** `batch`: the best of 100, 1,000 and 10,000 commands, where the workload leaves it open. */
+/** `batch`: the best of 300, 1,000, 3,000 and 10,000 commands, where the workload leaves it open. */
 const clients = {
   respipe: { file: 'respipe', batch: 10_000 },
   'respipe-off': { file: 'respipe', batch: 10_000, options: { replies: 'off' } },

@@ -18,7 +18,7 @@ const FULL = { rounds: 7, share: 1, work: Object.keys(workloads), only: Object.k
 const SHORT = {
   rounds: 3,
   share: 0.6,
-  work: ['hset', 'batches', 'get', 'tls'],
+  work: ['hset', 'batches', 'get', 'tls', 'plain'],
   only: ['respipe', 'respipe-off', 'respipe-collect', 'limit', 'limit-off', 'node-net', 'bun', 'node-redis', 'ioredis'],
 }
 

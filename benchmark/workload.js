@@ -136,7 +136,7 @@ const rows = { ...hset, section: 'rows', batch: 1_000, respipe: { maxBufferedByt
 
 /**
  * `commands` is what the full form does, `keys` how many they go to. Workloads of one `section` are measured in turns with each other.
- * With `batch` it is prescribed, otherwise each client has the size that suits it best. `underWay`: so many batches at once; 1: each is awaited.
+ * With `batch` it is prescribed, otherwise each client has the size that suits it best. `underWay`: so many batches at once, by clients that wait for each; with 1 respipe does too.
  */
 const workloads = {
   hset: { ...hset, title: 'HSET of 1 field to 1,000 keys', commands: 1e6, clients: writers },
@@ -164,7 +164,7 @@ const workloads = {
     title: 'HSET, batches of 100, not awaited',
     commands: 5e5,
     batch: 100,
-    underWay: 100,
+    underWay: 20,
     clients: ['respipe', 'limit', ...rivals],
   },
   get: { ...get, title: 'GET of 100 bytes, replies as values', commands: 1e6, clients: readers },

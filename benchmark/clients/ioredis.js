@@ -2,7 +2,7 @@
 
 const { inBatches } = require('../batches.js')
 
-/** ioredis, or iovalkey, which was made from it. Two batches under way at once were no faster, and took more memory. */
+/** ioredis, or iovalkey, which was made from it. */
 module.exports = async function ioredis({ host, port, ca, module: name = 'ioredis', workload }, clock) {
   const Redis = require(name)
   const redis = new Redis({ host, port, tls: ca ? { ca } : undefined })

@@ -3,7 +3,6 @@
 const { createClient } = require('redis')
 const { inBatches } = require('../batches.js')
 
-/** Two batches under way at once were slower. */
 module.exports = async function nodeRedis({ url, ca, workload }, clock) {
   const client = await createClient({ url, socket: ca ? { tls: true, ca } : undefined }).connect()
   const { camel, valid } = workload

@@ -3,7 +3,7 @@
 const { bulkPipeline } = require('../../index.js')
 const { inBatches } = require('../batches.js')
 
-/** Two batches under way at once: the next one is on its way while the replies of one are taken. */
+/** As the others do it: the replies of each batch are looked at. */
 module.exports = async function respipeCollect({ url, workload }, clock) {
   const { lower, valid } = workload
   const bulk = bulkPipeline(url, { replies: 'collect' })
@@ -14,7 +14,7 @@ module.exports = async function respipeCollect({ url, workload }, clock) {
     return replies
   }
   const isError = (reply) => reply instanceof Error || !valid(reply)
-  const outcome = await clock(() => inBatches({ underWay: 2, ...workload }, send, isError))
+  const outcome = await clock(() => inBatches(workload, send, isError))
   await bulk.close()
   return outcome
 }
