@@ -1,22 +1,55 @@
 'use strict'
 
 // In a child process: does one piece of work, and tells its parent what that cost.
-// node measure.js FILE OPTIONS, where FILE exports async (options, clock) => result; the work of clock() is measured.
+// node measure.js FILE OPTIONS, where FILE exports async (options, clock) => result; the work of clock() is measured, and what it returns
+// is returned. A result may have `costs` that are known better, for a program of its own.
 
 const fs = require('node:fs')
 const path = require('node:path')
+const { monitorEventLoopDelay } = require('node:perf_hooks')
+const { setTimeout: sleep } = require('node:timers/promises')
 
-async function main([file, options]) {
+async function main([file, text]) {
   const work = require(path.resolve(file))
+  const options = JSON.parse(text)
   const measured = {}
-  const result = await work(JSON.parse(options), async (task) => {
+  const { costs, ...result } = await work(withWorkload(options), async (task) => {
+    const delays = watchDelays()
     const start = used()
-    await task()
+    const done = await task()
     const end = used()
     for (const name of Object.keys(start)) measured[name] = end[name] - start[name]
+    measured.delayMs = await delays()
+    return done
   })
-  process.send({ ...measured, peakRss: peakRss(), result }, () => process.disconnect())
+  process.send({ ...measured, peakRss: peakRss(), ...costs, result }, () => process.disconnect())
 }
+
+/** A workload comes by name, and with what the parent has decided about it. */
+function withWorkload({ workload, ...options }) {
+  if (workload === undefined) return options
+  const { workloads } = require('./workload.js')
+  workloads[workload.name].ready?.()
+  return { ...options, workload: { ...workloads[workload.name], ...workload } }
+}
+
+/** Watches how late the event loop comes to a timer of a millisecond; the function that it returns tells the 99th percentile. */
+function watchDelays() {
+  try {
+    const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+    histogram.enable()
+    return async () => {
+      // The last delay is known once the timer has fired.
+      await sleep(2 * RESOLUTION_MS)
+      histogram.disable()
+      return histogram.count === 0 ? NaN : histogram.percentile(99) / 1e6
+    }
+  } catch {
+    return async () => NaN
+  }
+}
+
+const RESOLUTION_MS = 1
 
 /** Time so far: by the clock, and on the processors, that of native threads included. */
 function used() {
@@ -47,4 +80,7 @@ function peakRss() {
   }
 }
 
-main(process.argv.slice(2))
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error)
+  process.exit(1)
+})

@@ -21,9 +21,10 @@ function areInstalled() {
   const installed = path.join(__dirname, 'node_modules', '.package-lock.json')
   if (!fs.existsSync(installed)) return false
   const found = read(installed)
-  return Object.entries(read(path.join(__dirname, 'package-lock.json'))).every(
-    ([name, { version }]) => name === '' || found[name]?.version === version,
-  )
+  return Object.entries(read(path.join(__dirname, 'package-lock.json'))).every(([name, { version, optional }]) => {
+    // Optional: made for another platform.
+    return name === '' || (optional && !found[name]) || found[name]?.version === version
+  })
 }
 
 function read(file) {

@@ -2,7 +2,7 @@
 
 // A server of the benchmark's own: on a free port, without persistence, ended with the benchmark.
 
-const { spawn } = require('node:child_process')
+const { execFileSync, spawn } = require('node:child_process')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const net = require('node:net')
@@ -18,9 +18,9 @@ function interrupted() {
   process.exit(1)
 }
 
-/** Runs `work` beside a server, which it is given. */
-async function withServer(work) {
-  const server = await startServer()
+/** Runs `work` beside a server, which it is given. With `tls` the server also has a port for that, as `server.tls`. */
+async function withServer(work, { tls = false } = {}) {
+  const server = await startServer(tls)
   const kill = () => {
     server.child.kill('SIGKILL')
     fs.rmSync(server.dir, { recursive: true, force: true })
@@ -34,22 +34,36 @@ async function withServer(work) {
   }
 }
 
-async function startServer() {
+async function startServer(tls) {
   const binary = findRedisServer()
   if (!binary) throw new Error('no redis-server: node scripts/setup.js server')
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'respipe-benchmark-'))
   const port = await freePort()
-  const child = spawn(binary, ['--bind', HOST, '--port', String(port), '--save', '', '--dir', dir], { stdio: 'ignore' })
+  const secure = tls ? await prepareTls(dir) : undefined
+  const args = ['--bind', HOST, '--port', String(port), '--save', '', '--dir', dir, ...(secure?.args ?? [])]
+  const child = spawn(binary, args, { stdio: 'ignore' })
   const server = { child, dir, host: HOST, pid: child.pid, port, url: `redis://${HOST}:${port}` }
+  if (secure) server.tls = { ...server, port: secure.port, url: `rediss://${HOST}:${secure.port}`, ca: secure.ca }
   const deadline = Date.now() + 10_000
   while (!(await accepts(port))) {
     if (child.exitCode !== null || Date.now() > deadline) {
       await stopServer(server)
-      throw new Error(`${binary} does not start`)
+      throw new Error(`${binary} does not start${tls ? ', perhaps as it was built without TLS' : ''}`)
     }
     await delay(20)
   }
   return server
+}
+
+/** A port, a certificate that signs itself, and what the server has to be told. */
+async function prepareTls(dir) {
+  const [port, cert, key] = [await freePort(), path.join(dir, 'server.crt'), path.join(dir, 'server.key')]
+  const request = ['req', '-x509', '-nodes', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-days', '30']
+  const names = ['-subj', '/CN=respipe', '-addext', `subjectAltName=IP:${HOST}`, '-addext', 'basicConstraints=CA:FALSE']
+  execFileSync('openssl', [...request, ...names, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+  const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-ca-cert-file', cert]
+  const args = ['--tls-port', String(port), ...files, '--tls-auth-clients', 'no']
+  return { port, ca: fs.readFileSync(cert, 'utf8'), args }
 }
 
 async function stopServer({ child, dir }) {

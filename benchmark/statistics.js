@@ -6,10 +6,14 @@ function median(numbers) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
-/** Of each round's own figures: rounds differ more than clients do. */
-function ratio(numerators, denominators) {
-  const ratios = numerators.map((numerator, round) => numerator / denominators[round])
-  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) }
+/** The median, the least and the greatest. */
+function spread(numbers) {
+  return { median: median(numbers), min: Math.min(...numbers), max: Math.max(...numbers) }
 }
 
-module.exports = { median, ratio }
+/** Of each round's own figures: rounds differ more than clients do. */
+function ratio(numerators, denominators) {
+  return spread(numerators.map((numerator, round) => numerator / denominators[round]))
+}
+
+module.exports = { median, ratio, spread }

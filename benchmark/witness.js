@@ -3,7 +3,7 @@
 // What the server itself says, through a client that is not ours.
 
 const Redis = require('ioredis')
-const { FIELD, KEYS, keyOf, valueOf } = require('./workload.js')
+const { KEYS } = require('./workload.js')
 
 /** Runs `look` with a connection of its own. */
 async function ask({ host, port }, look) {
@@ -16,27 +16,37 @@ async function ask({ host, port }, look) {
   }
 }
 
-/** Nothing stored, nothing counted. */
-function clear(server) {
+/** Nothing stored, unless a workload reads it; nothing counted. */
+function clear(server, { prepare } = {}) {
   return ask(server, async (redis) => {
     await redis.flushall()
+    await prepare?.(redis)
     await redis.config('RESETSTAT')
   })
 }
 
 /** Throws unless the server has executed every single command of the workload. */
-function verify(server, commands) {
+function verify(server, { command, keys: most = KEYS, prepare, sample }, commands) {
   return ask(server, async (redis) => {
-    const { calls, failed_calls: failed, rejected_calls: rejected } = await statistics(redis, 'hset')
-    equal('HSET calls', calls, commands)
+    const { calls, failed_calls: failed, rejected_calls: rejected } = await statistics(redis, command)
+    equal(`${command} calls`, calls, commands)
     equal('failed calls', (failed ?? 0) + (rejected ?? 0), 0)
-    const keys = Math.min(KEYS, commands)
-    equal('DBSIZE', await redis.dbsize(), keys)
+    const keys = Math.min(most, commands)
+    equal('DBSIZE', await redis.dbsize(), prepare ? KEYS : keys)
+    // The last one, and others that no later command has written over.
     for (const back of [1, Math.ceil(keys / 2), keys]) {
-      const key = keyOf(commands - back)
-      equal(`HLEN ${key}`, await redis.hlen(key), 1)
-      equal(`HGET ${key} ${FIELD}`, await redis.hget(key, FIELD), valueOf(commands - back))
+      const { ask: question, answer } = sample(commands - back)
+      equal(question.join(' '), String(await redis.call(...question)), answer)
     }
+  })
+}
+
+/** `redis_version` or `valkey_version`, as in "Redis 7.0.15". */
+function version(server) {
+  return ask(server, async (redis) => {
+    const info = await redis.info('server')
+    const [, product, number] = /(valkey)_version:(\S+)/.exec(info) ?? /(redis)_version:(\S+)/.exec(info)
+    return `${product[0].toUpperCase()}${product.slice(1)} ${number}`
   })
 }
 
@@ -51,4 +61,4 @@ function equal(what, found, expected) {
   if (found !== expected) throw new Error(`${what}: ${found}, not ${expected}: the figure would count lost commands`)
 }
 
-module.exports = { ask, clear, equal, verify }
+module.exports = { ask, clear, equal, verify, version }

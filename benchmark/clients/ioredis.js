@@ -1,25 +1,20 @@
 'use strict'
 
-const Redis = require('ioredis')
-const { FIELD, keyOf, valueOf } = require('../workload.js')
+const { inBatches } = require('../batches.js')
 
-/** Each batch is awaited: two under way at once were no faster, and took more memory. */
-module.exports = async function ioredis({ host, port, commands, batch }, clock) {
-  const redis = new Redis({ host, port })
+/** ioredis, or iovalkey, which was made from it. */
+module.exports = async function ioredis({ host, port, ca, module: name = 'ioredis', workload }, clock) {
+  const Redis = require(name)
+  const redis = new Redis({ host, port, tls: ca ? { ca } : undefined })
   await redis.ping()
-  let succeeded = 0
-  let failed = 0
-  await clock(async () => {
-    for (let start = 0; start < commands; start += batch) {
-      const pipeline = redis.pipeline()
-      const end = Math.min(start + batch, commands)
-      for (let number = start; number < end; number++) pipeline.hset(keyOf(number), FIELD, valueOf(number))
-      for (const [error] of await pipeline.exec()) {
-        if (error) failed++
-        else succeeded++
-      }
-    }
-  })
+  const { lower, valid } = workload
+  const send = (from, to) => {
+    const pipeline = redis.pipeline()
+    for (let number = from; number < to; number++) lower(pipeline, number)
+    return pipeline.exec()
+  }
+  const isError = ([error, reply]) => error !== null || (valid !== undefined && !valid(reply))
+  const outcome = await clock(() => inBatches(workload, send, isError))
   await redis.quit()
-  return { succeeded, failed }
+  return outcome
 }

@@ -1,30 +1,30 @@
 'use strict'
 
-const { once } = require('node:events')
-const net = require('node:net')
-const { REPLY_BYTES } = require('../workload.js')
 const { requests } = require('../request.js')
+const { openSocket, write } = require('../socket.js')
 
 /** Smaller and larger ones were no faster. */
 const CHUNK = 64 * 1024
 
-/** The server's limit: the commands lie ready as bytes, and of the replies only the length is looked at. */
-module.exports = async function limit({ host, port, commands }, clock) {
-  const bytes = requests(commands)
-  let expected = commands * REPLY_BYTES
+/**
+ * The server's limit: the commands lie ready as bytes, and of the replies only the length is looked at. `silent`: without replies, but for one
+ * behind the last command.
+ */
+module.exports = async function limit({ silent, workload, ...server }, clock) {
+  const { commands, replyBytes } = workload
+  const ready = requests(workload, commands)
+  const bytes = silent
+    ? Buffer.concat([Buffer.from('CLIENT REPLY OFF\r\n'), ready, Buffer.from('CLIENT REPLY ON\r\n')])
+    : ready
+  let expected = silent ? '+OK\r\n'.length : commands * replyBytes
   let finish
   const finished = new Promise((resolve) => (finish = resolve))
-  const drop = (count) => {
-    expected -= count
+  const socket = await openSocket(server, (length) => {
+    expected -= length
     if (expected <= 0) finish()
-    return true
-  }
-  const socket = net.connect({ host, port, noDelay: true, onread: { buffer: Buffer.alloc(CHUNK), callback: drop } })
-  await once(socket, 'connect')
+  })
   await clock(async () => {
-    for (let at = 0; at < bytes.length; at += CHUNK) {
-      if (!socket.write(bytes.subarray(at, at + CHUNK))) await once(socket, 'drain')
-    }
+    for (let at = 0; at < bytes.length; at += CHUNK) await write(socket, bytes.subarray(at, at + CHUNK))
     await finished
   })
   socket.destroy()

@@ -1,22 +1,25 @@
 'use strict'
 
 const { bulkPipeline } = require('../../index.js')
-const { FIELD, keyOf, valueOf } = require('../workload.js')
 
-/** With its defaults. Batches are not awaited one by one, only where the server has to catch up. */
-module.exports = async function respipe({ url, commands, batch }, clock) {
-  const bulk = bulkPipeline(url)
+/** With its defaults, but for what the workload is about. Batches are not awaited, only where the server has to catch up. */
+module.exports = async function respipe({ url, ca, replies, workload }, clock) {
+  const { commands, batch, underWay, lower, respipe: options } = workload
+  const bulk = bulkPipeline(url, { replies, tls: ca ? { ca } : undefined, ...options })
   await bulk.ping().exec()
   await clock(async () => {
     for (let number = 0; number < commands; number++) {
-      bulk.hset(keyOf(number), FIELD, valueOf(number))
+      lower(bulk, number)
       if ((number + 1) % batch !== 0) continue
-      bulk.exec()
-      if (bulk.needsDrain) await bulk.drain()
+      const executed = bulk.exec()
+      if (underWay === 1) await executed
+      else if (bulk.needsDrain) await bulk.drain()
     }
     await bulk.sync()
   })
-  const { succeeded, failed, unknown } = await bulk.close()
+  const summary = await bulk.close()
+  const { failed, unknown } = summary
   // Without the PING.
-  return { succeeded: succeeded - 1, failed: failed + unknown }
+  if (replies === 'off') return { succeeded: unknown - 1, failed: failed + summary.serverErrorReplies }
+  return { succeeded: summary.succeeded - 1, failed: failed + unknown }
 }
