@@ -43,16 +43,16 @@ fn convert_avx2(text: &[u16], into: &mut [u8]) -> Result<usize, Ill> {
             (STEP, STEP)
         } else if fits(units, 0xf800) {
             (STEP, two_bytes(units, place))
-        } else if _mm_movemask_epi8(is_surrogate(units)) == 0 {
-            (STEP, three_bytes(units, place))
         } else {
-            one_by_one(rest, STEP, place)?
+            match surrogates_from(units) {
+                STEP => (STEP, three_bytes(units, place).1),
+                before => up_to_pair(rest, units, before, place)?,
+            }
         };
         at += taken;
         end += written;
     }
-    let (_, written) = one_by_one(&text[at..], text.len() - at, &mut into[end..])?;
-    Ok(end + written)
+    Ok(end + one_by_one(&text[at..], &mut into[end..])?)
 }
 
 /// ASCII, which most texts are, or most of each: many units at once. False where it is not, and nothing counts.
@@ -79,12 +79,6 @@ fn fits(units: __m128i, mask: u16) -> bool {
     _mm_testz_si128(units, _mm_set1_epi16(mask.cast_signed())) == 1
 }
 
-#[target_feature(enable = "avx2")]
-fn is_surrogate(units: __m128i) -> __m128i {
-    let kind = _mm_and_si128(units, _mm_set1_epi16(0xf800_u16.cast_signed()));
-    _mm_cmpeq_epi16(kind, _mm_set1_epi16(0xd800_u16.cast_signed()))
-}
-
 /// All ones in each lane whose unit is at most `most`.
 #[target_feature(enable = "avx2")]
 fn at_most(units: __m128i, most: i16) -> __m128i {
@@ -105,9 +99,10 @@ fn two_bytes(units: __m128i, into: &mut [u8]) -> usize {
     shuffle(bytes, &PAIRS[row(singles)], into)
 }
 
-/// Units that are no surrogates: one to three bytes each.
+/// One to three bytes each; surrogates are no more than counted as three. Tells two bits a unit, set where it is one byte,
+/// and where it is one or two; and how many bytes.
 #[target_feature(enable = "avx2")]
-fn three_bytes(units: __m128i, into: &mut [u8]) -> usize {
+fn three_bytes(units: __m128i, into: &mut [u8]) -> (i32, usize) {
     // Each unit becomes four bytes, of which those are picked that its length needs:
     //   0 0ccccccc (alone), 1 10cccccc (the last), 2 1110aaaa (the first of three), 3 110bbbbb or 10bbbbbb (before the last)
     let twice = _mm_shuffle_epi8(
@@ -131,21 +126,49 @@ fn three_bytes(units: __m128i, into: &mut [u8]) -> usize {
         &QUADS[row(lengths >> 8)],
         &mut into[first..],
     );
-    first + second
+    (lengths, first + second)
 }
 
-/// At least `count` units, if there are so many: a pair of surrogates is not parted. Units and bytes.
-fn one_by_one(text: &[u16], count: usize, into: &mut [u8]) -> Result<(usize, usize), Ill> {
-    let (mut at, mut end) = (0, 0);
-    for decoded in char::decode_utf16(text.iter().copied()) {
-        if at >= count {
-            break;
-        }
-        let decoded = decoded.map_err(|_| Ill)?;
-        at += decoded.len_utf16();
-        end += decoded.encode_utf8(&mut into[end..]).len();
+/// What comes before the first surrogate, and the pair over the rest. Units and bytes.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn up_to_pair(text: &[u16], units: __m128i, before: usize, into: &mut [u8]) -> Result<(usize, usize), Ill> {
+    let (lengths, _) = three_bytes(units, into);
+    let counted = lengths & ((1 << (2 * before)) - 1);
+    let end = 3 * before - counted.count_ones() as usize;
+    Ok((before + 2, end + pair(&text[before..], &mut into[end..])?))
+}
+
+/// The place of the first surrogate, or how many units there are.
+#[target_feature(enable = "avx2")]
+fn surrogates_from(units: __m128i) -> usize {
+    let kind = _mm_and_si128(units, _mm_set1_epi16(0xf800_u16.cast_signed()));
+    let surrogates = _mm_cmpeq_epi16(kind, _mm_set1_epi16(0xd800_u16.cast_signed()));
+    // Two bits a unit, and one behind them all.
+    (_mm_movemask_epi8(surrogates) | 1 << (2 * STEP)).trailing_zeros() as usize / 2
+}
+
+/// A pair of surrogates is four bytes.
+fn pair(text: &[u16], into: &mut [u8]) -> Result<usize, Ill> {
+    let (Some(&[high, low]), Some(into)) = (text.first_chunk(), into.first_chunk_mut::<4>()) else {
+        return Err(Ill);
+    };
+    if high & 0xfc00 != 0xd800 || low & 0xfc00 != 0xdc00 {
+        return Err(Ill);
     }
-    Ok((at, end))
+    let point = 0x1_0000 + ((u32::from(high) & 0x3ff) << 10 | u32::from(low) & 0x3ff);
+    let six = |shift: u32| (point >> shift & 0x3f | 0x80) as u8;
+    *into = [(point >> 18 | 0xf0) as u8, six(12), six(6), six(0)];
+    Ok(4)
+}
+
+/// The last of a text.
+fn one_by_one(text: &[u16], into: &mut [u8]) -> Result<usize, Ill> {
+    let mut end = 0;
+    for decoded in char::decode_utf16(text.iter().copied()) {
+        end += decoded.map_err(|_| Ill)?.encode_utf8(&mut into[end..]).len();
+    }
+    Ok(end)
 }
 
 /// How many bytes are picked, and which.
