@@ -157,9 +157,14 @@ fn pair(text: &[u16], into: &mut [u8]) -> Result<usize, Ill> {
         return Err(Ill);
     }
     let point = 0x1_0000 + ((u32::from(high) & 0x3ff) << 10 | u32::from(low) & 0x3ff);
-    let six = |shift: u32| (point >> shift & 0x3f | 0x80) as u8;
-    *into = [(point >> 18 | 0xf0) as u8, six(12), six(6), six(0)];
+    let six = |shift: u32| byte(point >> shift & 0x3f | 0x80);
+    *into = [byte(point >> 18 | 0xf0), six(12), six(6), six(0)];
     Ok(4)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "what was made fits")]
+fn byte(bits: u32) -> u8 {
+    bits as u8
 }
 
 /// The last of a text.
