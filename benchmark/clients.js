@@ -9,8 +9,8 @@ const PROGRAMS = path.join(__dirname, 'node_modules', '.bin')
 
 /** `batch`: the best of 300, 1,000, 3,000 and 10,000 commands, where the workload leaves it open. */
 const clients = {
-  respipe: { file: 'respipe', batch: 10_000 },
-  'respipe-off': { file: 'respipe', batch: 10_000, options: { replies: 'off' } },
+  respipe: { file: 'respipe', batch: 3_000 },
+  'respipe-off': { file: 'respipe', batch: 3_000, options: { replies: 'off' } },
   'respipe-collect': { file: 'respipe-collect', batch: 1_000 },
   limit: { file: 'limit' },
   'limit-off': { file: 'limit', options: { silent: true }, beside: 'respipe-off' },

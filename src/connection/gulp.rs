@@ -1,4 +1,4 @@
-//! Reading in gulps: while much is unanswered, the system is asked to wake this side for many replies, not for each few.
+//! Reading in gulps: while enough is unanswered, the system is asked to wake this side for many replies, not for each few.
 //!
 //! A server writes its replies in small pieces, and each would wake the runtime's thread: two thirds of its time.
 //! What the exchange expects comes in, a threshold for the stream goes out. It is a wish: whatever becomes of it, the
@@ -21,6 +21,10 @@ pub trait LowWater {
 /// So long may replies lie unread, but for the grain of the clock.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// With less in flight every reply counts: half of this keeps a server at work for some hundred microseconds, several times
+/// as long as it takes to be woken.
+const MUCH: usize = 64 * 1024;
+
 /// Fewer bytes are not worth a system call.
 const LEAST: usize = 64;
 
@@ -39,7 +43,7 @@ impl Gulp {
 
     /// Before the next wait.
     pub(super) fn plan(&mut self, stream: &mut impl LowWater, exchange: &Exchange) {
-        if !exchange.is_half_full() {
+        if exchange.in_flight() < MUCH.min(exchange.window() / 2) {
             return self.end(stream);
         }
         // Half of the replies at least: the server has work left when they are read.

@@ -278,9 +278,9 @@ impl Exchange {
         self.in_flight
     }
 
-    /// At least half of the window is in flight.
-    pub fn is_half_full(&self) -> bool {
-        self.in_flight >= self.settings.max_in_flight / 2
+    /// At most so many bytes may be in flight, or one frame.
+    pub fn window(&self) -> usize {
+        self.settings.max_in_flight
     }
 
     /// Bytes of the replies to what was written, if they are as short as replies can be.
