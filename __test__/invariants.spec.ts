@@ -60,7 +60,7 @@ test('dependencies go one way', (t) => {
     outcome: [],
     batch: [],
     resp: ['batch'],
-    command: [],
+    command: ['error'],
     retry: ['config', 'error'],
     connection: ['batch', 'command', 'config', 'error', 'outcome', 'resp'],
     loader: ['batch', 'config', 'connection', 'error', 'outcome', 'resp', 'retry'],

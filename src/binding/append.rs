@@ -11,10 +11,10 @@ use std::ptr;
 use napi::sys;
 
 use super::argument::{self, Refusal};
-use super::check::{self, Form};
+use super::check;
 use super::environment::{Environment, Slot, State};
 use super::js::Js;
-use crate::command::{Command, Trailing};
+use crate::command::{Command, Form, MAX_ARGUMENTS, Trailing};
 use crate::error::Error;
 use crate::pipeline::Committed;
 
@@ -55,7 +55,7 @@ impl Known {
             Some(options) => usize::from(options.from),
             None => usize::MAX,
         };
-        let max = command.max_arguments.map_or(check::MAX_ARGUMENTS, usize::from);
+        let max = command.max_arguments.map_or(MAX_ARGUMENTS, usize::from);
         Self {
             command,
             head: format!("${}\r\n{}\r\n", command.name.len(), command.name).into_bytes(),
@@ -107,13 +107,13 @@ impl From<Error> for Stop {
 }
 
 /// After so many arguments it is asked whether the command can still find room; large ones ask by themselves.
-const LOOK_EVERY: usize = 1024;
+pub(super) const LOOK_EVERY: usize = 1024;
 
 /// What comes before the arguments: handle and number.
 const FRONT: usize = 2;
 
 /// Values that are taken from the call without an allocation, those in front among them.
-const INLINE: usize = 16;
+pub(super) const INLINE: usize = 16;
 
 /// `append(handle, number, …arguments)`
 ///
@@ -280,7 +280,7 @@ fn refused(form: &Form, at: usize, refusal: Refusal) -> Stop {
 
 /// Null, which JavaScript sees as undefined, on the common path.
 #[inline]
-fn answer(js: Js, environment: &Environment, appended: Result<Committed, Stop>) -> sys::napi_value {
+pub(super) fn answer(js: Js, environment: &Environment, appended: Result<Committed, Stop>) -> sys::napi_value {
     let more = match appended {
         Ok(Committed::Appended) => return ptr::null_mut(),
         Ok(Committed::First) => MORE_FIRST,

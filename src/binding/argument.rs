@@ -7,19 +7,10 @@ use std::slice;
 use napi::sys::{self, Status, TypedarrayType, ValueType};
 
 use super::js::Js;
+use crate::command::{self, Role};
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::resp::request::{BadText, MAX_ARGUMENT};
-
-/// What may stand in this place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Any,
-    /// A 64-bit integer: numbers beyond 2^53 would be wrong without a sign of it.
-    Integer,
-    /// A score of a sorted set.
-    Score,
-}
 
 /// Why a value is no argument.
 #[derive(Debug)]
@@ -62,12 +53,17 @@ pub(super) fn append(js: Js, pipeline: &mut Pipeline, value: sys::napi_value, ro
 
 #[inline]
 fn append_text(pipeline: &mut Pipeline, text: &[u16]) -> Result<(), Refusal> {
-    pipeline.request.utf16(text).map_err(|bad| match bad {
+    pipeline.request.utf16(text).map_err(refused_text)
+}
+
+#[cold]
+pub(super) fn refused_text(bad: BadText) -> Refusal {
+    match bad {
         BadText::LoneSurrogate => Refusal::Because(
             "has half of a surrogate pair, which UTF-8 cannot express (see String.prototype.isWellFormed)",
         ),
         BadText::TooLong => too_long(),
-    })
+    }
 }
 
 fn too_long() -> Refusal {
@@ -105,7 +101,8 @@ fn append_long_text(js: Js, pipeline: &mut Pipeline, value: sys::napi_value) -> 
     append_text(pipeline, &units[..written])
 }
 
-fn append_other(js: Js, pipeline: &mut Pipeline, value: sys::napi_value, role: Role) -> Result<(), Refusal> {
+/// Appends what is no string.
+pub(super) fn append_other(js: Js, pipeline: &mut Pipeline, value: sys::napi_value, role: Role) -> Result<(), Refusal> {
     let mut number = 0.0;
     // SAFETY: `value` is live in the current callback; `number` is written on success.
     if unsafe { sys::napi_get_value_double(js.env(), value, &raw mut number) } == Status::napi_ok {
@@ -232,18 +229,6 @@ pub(super) fn with_bytes<T>(js: Js, value: sys::napi_value, read: impl FnOnce(&[
     Ok(read(unsafe { slice::from_raw_parts(data.cast::<u8>(), length) }))
 }
 
-/// Whether a server takes this text for a score. Hexadecimal ones are left to it.
 fn is_score(text: &[u16]) -> bool {
-    let Ok(text) = String::from_utf16(text) else {
-        return false;
-    };
-    let unsigned = text.trim_start_matches(['+', '-']);
-    if text.len() - unsigned.len() > 1 {
-        return false;
-    }
-    match unsigned.to_ascii_lowercase().as_str() {
-        "inf" | "infinity" => true,
-        hexadecimal if hexadecimal.starts_with("0x") => true,
-        _ => text.parse::<f64>().is_ok_and(f64::is_finite),
-    }
+    String::from_utf16(text).is_ok_and(|text| command::is_score(&text))
 }

@@ -7,11 +7,13 @@
 mod chain;
 mod effect;
 mod key;
+mod rules;
 mod table;
 
 pub use self::chain::Chain;
 pub use self::effect::{Effect, effect, is_repeatable};
 pub use self::key::{Keys, first_key, keys};
+pub use self::rules::{Form, MAX_ARGUMENTS, Role, Words, is_name, is_score};
 pub use self::table::COMMANDS;
 
 /// One command, or one subcommand of a container such as `CONFIG`.
