@@ -33,8 +33,11 @@ export declare function end(handle: number, aborted: boolean): void
 /** Executes what is appended; with a ticket, the outcome is dispatched under it. */
 export declare function execute(handle: number, ticket?: number | undefined | null): void
 
+/** Nobody can call this template any more. */
+export declare function forget(number: number): void
+
 /** What is called once a row. */
-export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined>
+export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>
 
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
@@ -118,3 +121,9 @@ export declare function stats(handle: number): Record<string, unknown>
 
 /** What became of everything since the start, for `sync()`. */
 export declare function summary(handle: number): Record<string, unknown>
+
+/**
+ * Makes a template of texts, one for each command, for a pipeline. `fill(number, …)` takes the values of `inputs`, and with
+ * `star` the fields and values of the row behind them, or all that in one array. Null: `problem` tells.
+ */
+export declare function template(handle: number, texts: string[], onNull: 'throw' | 'skip' | 'empty'): { holes: string[]; inputs: { hole: number; conversion?: string; command: string }[]; star?: string; number: number } | null

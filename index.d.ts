@@ -163,7 +163,8 @@ export interface BulkPipelineOptions {
   waitReplicas?: { count: number; timeoutMs: number }
   /**
    * A null or undefined field of an object, Map or row: refuse it, leave the field out, or send an empty string.
-   * An argument of its own (`set(key, null)`) is always refused.
+   * An argument of its own (`set(key, null)`) is always refused; a value of a template counts as a field of a row, but is refused
+   * in a key too.
    * @default 'throw'
    */
   onNull?: 'throw' | 'skip' | 'empty'
@@ -256,10 +257,15 @@ export interface LoadOptions {
   resume?: boolean
   signal?: AbortSignal
 }
-/** A command with holes: `HSET user:{id} name {name}`; or several, for each row in turn. Called with a row, or with the values of its holes in order. */
+/**
+ * A command with holes: `HSET user:{id} name {name}`; or several, for each row in turn. Called with a row, or with the values of its holes in order.
+ * All of its commands are appended, to the same batch, or none: what is wrong throws as it does with the methods, and names the hole.
+ */
 export interface Template {
+  /** An object or a Map, whose properties are read as JavaScript reads them. A missing or null one is up to the option `onNull`. */
   (row: object): BulkPipeline
   (...values: Argument[]): BulkPipeline
+  /** Their distinct names, in order of first appearance, without conversions: `['id', 'address.city']`. */
   readonly holes: readonly string[]
 }
 export type Mapper<T> = string | string[] | Template | ((row: T, bulk: BulkPipeline) => void)
@@ -330,7 +336,12 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
       delimiter?: string
     },
   ): Promise<Summary>
-  /** Not in this version: throws `RESPIPE_UNSUPPORTED`. */
+  /**
+   * Commands with holes, compiled once. Words are split on blanks, with quotes as in redis-cli; `{{` and `}}` for braces; `{name}`, several in a
+   * word too; paths: `{address.city}`; `{*}` as the last word of HSET-like commands for all fields of the row. Conversions: `{at|ms}` and `{at|s}`
+   * (a Date or an ISO string to milliseconds or seconds since 1970), `{tags|json}`, `{*|json}` (the row), `{active|bool}` (1 or 0).
+   * Throws `RESPIPE_INVALID_ARGUMENT` or `RESPIPE_FORBIDDEN_COMMAND`, with the column of the text, counted from 1.
+   */
   template(command: string | string[]): Template
   /**
    * One command and its reply, on a connection of its own: for looking, beside the load. What the server refuses is an `Error` for a reply;

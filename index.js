@@ -10,6 +10,7 @@ const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
 const { readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
+const { TEMPLATE, compile } = require('./lib/template.js')
 
 /** What the number that an append returns asks for; the same as in `src/binding/append.rs`. */
 const MORE = { FIRST: 1, EXECUTED: 2, EXPAND: 3, FAILED: 4 }
@@ -149,8 +150,13 @@ class BulkPipeline extends EventEmitter {
     return quiet(Promise.reject(unsupported('importFile()')))
   }
 
-  template() {
-    throw unsupported('template()')
+  template(command) {
+    if (!isPipeline(this)) throw notAPipeline('template')
+    if (this.#ended !== undefined) throw endedError(this.#ended)
+    const more = (what, list) => this.#more(what, TEMPLATE, list)
+    const template = compile(fill, this, this.#handle, command, this.#options.onNull, more)
+    if (template === null) throw problemOf()
+    return template
   }
 
   lastCheckpoint() {
@@ -365,7 +371,7 @@ class BulkPipeline extends EventEmitter {
         this.#expand(command, args)
         return
       default:
-        throw problemOf(args, command.trailing === 'call' ? 1 : 0)
+        throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe)
     }
   }
 
@@ -535,7 +541,7 @@ if (Symbol.asyncDispose !== undefined) {
 
 native.attach(dispatch, isUsableView)
 const frequent = native.frequent()
-const { append, appendList } = frequent
+const { append, appendList, fill } = frequent
 native.commands().forEach((command, number) => define({ ...command, number }))
 
 function bulkPipeline(urlOrOptions, options) {
@@ -569,11 +575,11 @@ function letGo(pipeline) {
 }
 
 /** Why native code refused the last command; `args` are what it was given, behind `skipped` others. */
-function problemOf(args, skipped) {
+function problemOf(args, skipped, describeIt = describe) {
   const { code, message, wrongType } = native.problem()
   return new RespipeError(
     code,
-    wrongType === undefined ? message : `${message} is ${describe(args[wrongType + skipped])}`,
+    wrongType === undefined ? message : `${message} is ${describeIt(args[wrongType + skipped])}`,
   )
 }
 

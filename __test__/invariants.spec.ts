@@ -61,6 +61,7 @@ test('dependencies go one way', (t) => {
     batch: [],
     resp: ['batch'],
     command: ['error'],
+    template: ['command', 'error', 'resp'],
     retry: ['config', 'error'],
     connection: ['batch', 'command', 'config', 'error', 'outcome', 'resp'],
     loader: ['batch', 'config', 'connection', 'error', 'outcome', 'resp', 'retry'],

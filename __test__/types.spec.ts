@@ -190,7 +190,7 @@ bulkPipeline({ autoExec: { seconds: 1 } })
 // @ts-expect-error: options come second
 bulkPipeline(some, 'redis://h')
 
-// Loads, which a later version has
+// Templates, and loads, which a later version has
 
 export async function loads(rows: AsyncIterable<Row>): Promise<void> {
   same<Awaited<ReturnType<typeof bulk.importFile>>, Summary>(true)

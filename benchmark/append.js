@@ -29,6 +29,12 @@ const ascii = strings((number) => `{"id":${number},"text":"${'all work and no pl
 const mixed = strings((number) => `${number} ${'Zürich, 東京, Ελλάδα, naïve. '.repeat(50)}`.slice(0, 700), LONG)
 const rows = keys.map((_, at) => ({ name: names[at], email: emails[at], age: at, city: 'x', zip: '12345' }))
 
+const ids = strings((number) => `${number}`)
+const user = bulk.template('HSET user:{id} name {name}')
+const visitor = bulk.template('HSET visitor:{id} name {name}')
+const guest = bulk.template('HSET guest:{id} name {name}')
+const pairs = ids.map((id, at) => ({ id, name: names[at] }))
+
 const buffer = Buffer.alloc(4096)
 
 /** Each in a loop of its own, which the compiler makes for it. A promise is a limit in ns, or as a share of another case. */
@@ -43,6 +49,26 @@ const cases = {
       for (let at = 0; at < COMMANDS; at++) bulk.hset(keys[at], 'name', names[at])
     },
     promises: { ns: 100, of: ['empty native call of three arguments', 4] },
+  },
+  'the same as a template of two values': {
+    run: () => {
+      for (let at = 0; at < COMMANDS; at++) user(ids[at], names[at])
+    },
+    promises: { ns: 70 },
+  },
+  'the same as a template of a row': {
+    run: () => {
+      for (let at = 0; at < COMMANDS; at++) user(pairs[at])
+    },
+  },
+  'three templates of two values in turn': {
+    run: () => {
+      for (let at = 0; at < COMMANDS; at += 3) {
+        user(ids[at], names[at])
+        visitor(ids[at], names[at])
+        guest(ids[at], names[at])
+      }
+    },
   },
   'six commands in turn': {
     run: () => {

@@ -5,6 +5,7 @@
 //! ```text
 //!   binding      JavaScript's arguments come in; promises are settled            (feature `napi`)
 //!   pipeline     the open batch, its ceiling, automatic execution                (JavaScript's thread ends here)
+//!   template     commands with holes, encoded around their values
 //!   resp         request: the only producer of RESP; reply: the only consumer
 //!   batch        sealed bytes, and how many commands they are
 //!   loader       one task a pipeline: connects, retries, gives up, reports
@@ -26,6 +27,7 @@ pub mod resp;
 pub mod retry;
 #[cfg(test)]
 mod simulation;
+pub mod template;
 
 #[cfg(all(feature = "napi", not(test)))]
 #[expect(unsafe_code, reason = "Node-API is a C interface; each block says why it is sound")]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::config::{AutoExec, WhenFull};
 use crate::error::Error;
 use crate::loader::{Hopeless, Shared};
+use crate::resp::compose::Mark;
 use crate::resp::request::Request;
 
 #[derive(Debug)]
@@ -63,6 +64,18 @@ impl Pipeline {
         self.commit_with_a_look()
     }
 
+    /// The commands since `mark`, committed one by one in the request, become part of the batch: all in the same one.
+    ///
+    /// # Errors
+    /// `BufferFull` where they find no room; they are then forgotten, all of them.
+    #[inline]
+    pub fn keep(&mut self, mark: &Mark) -> Result<Committed, Error> {
+        if self.request.total_bytes() <= self.allowed && self.request.commands() < self.auto.commands {
+            return Ok(Committed::Appended);
+        }
+        self.keep_with_a_look(mark)
+    }
+
     /// Refuses an argument of at least `bytes` before it is copied, where it cannot find room.
     ///
     /// # Errors
@@ -105,26 +118,49 @@ impl Pipeline {
 
     #[cold]
     fn commit_with_a_look(&mut self) -> Result<Committed, Error> {
-        let first = self.request.commands() == 0;
-        let needed = self.request.open_bytes();
-        let committed = self.request.committed_bytes();
-        let mut room = self.shared.budget.room(committed);
-        if room < needed {
-            room = match self.when_full {
-                WhenFull::Throw => return Err(self.full(None)),
-                WhenFull::Block => match self.shared.budget.wait_for_room(needed, committed) {
-                    Ok(room) => room,
-                    Err(hopeless) => return Err(self.full(Some(hopeless))),
-                },
-            };
-        }
+        let (commands, committed) = (self.request.commands(), self.request.committed_bytes());
+        let room = self.room_for(self.request.open_bytes(), committed)?;
         self.request.commit();
+        Ok(self.grown(commands, committed + room))
+    }
+
+    #[cold]
+    fn keep_with_a_look(&mut self, mark: &Mark) -> Result<Committed, Error> {
+        let needed = self.request.committed_bytes() - mark.bytes;
+        let room = self
+            .room_for(needed, mark.bytes)
+            .inspect_err(|_| self.request.undo(mark))?;
+        Ok(self.grown(mark.commands, mark.bytes + room))
+    }
+
+    /// Room behind `committed` bytes, of which `needed` are there.
+    fn room_for(&mut self, needed: usize, committed: usize) -> Result<usize, Error> {
+        let room = self.shared.budget.room(committed);
+        if room >= needed {
+            return Ok(room);
+        }
+        match self.when_full {
+            WhenFull::Throw => Err(self.full(None)),
+            WhenFull::Block => self
+                .shared
+                .budget
+                .wait_for_room(needed, committed)
+                .map_err(|hopeless| self.full(Some(hopeless))),
+        }
+    }
+
+    /// The batch has grown, from so many commands; it may do so up to `allowed` bytes.
+    fn grown(&mut self, commands: u64, allowed: usize) -> Committed {
         if self.request.total_bytes() >= self.auto.bytes || self.request.commands() >= self.auto.commands {
             self.execute(None);
-            return Ok(Committed::Executed);
+            return Committed::Executed;
         }
-        self.allowed = (committed + room).min(self.auto.bytes - 1);
-        Ok(if first { Committed::First } else { Committed::Appended })
+        self.allowed = allowed.min(self.auto.bytes - 1);
+        if commands == 0 {
+            Committed::First
+        } else {
+            Committed::Appended
+        }
     }
 
     #[cold]
@@ -205,6 +241,46 @@ mod tests {
         append(&mut pipeline).unwrap_err();
         let _ = pipeline.shared.budget.settle(1_000, 1);
         assert_eq!(append(&mut pipeline).unwrap(), Committed::First);
+    }
+
+    #[test]
+    fn commands_kept_together_find_room_together() {
+        let mut pipeline = pipeline(small(1_000));
+        let group = |pipeline: &mut Pipeline| {
+            let mark = pipeline.request.mark();
+            for _ in 0..3 {
+                pipeline.request.begin(1, &[b'x'; 96]);
+                pipeline.request.commit();
+            }
+            pipeline.keep(&mark)
+        };
+        assert_eq!(group(&mut pipeline).unwrap(), Committed::First);
+        assert_eq!(group(&mut pipeline).unwrap(), Committed::Appended);
+        assert_eq!(group(&mut pipeline).unwrap(), Committed::Appended);
+        assert_eq!(group(&mut pipeline).unwrap_err().code(), "RESPIPE_BUFFER_FULL");
+        assert_eq!(
+            (pipeline.request.commands(), pipeline.request.committed_bytes()),
+            (9, 900)
+        );
+        append(&mut pipeline).unwrap();
+    }
+
+    #[test]
+    fn a_batch_executes_with_all_commands_that_are_kept_together() {
+        let mut pipeline = pipeline(Config {
+            auto_exec: Some(AutoExec {
+                bytes: usize::MAX,
+                commands: 2,
+            }),
+            ..config(1)
+        });
+        let mark = pipeline.request.mark();
+        for _ in 0..3 {
+            pipeline.request.begin(1, &[b'x'; 96]);
+            pipeline.request.commit();
+        }
+        assert_eq!(pipeline.keep(&mark).unwrap(), Committed::Executed);
+        assert_eq!(pipeline.shared.budget.executed(), 300);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::append::{Problem, Target};
 use super::js::{Failed, Js, Result, check};
 use super::notices::{Mailbox, Queue};
+use super::template::Templates;
 use crate::config::Encoding;
 use crate::error::Error;
 use crate::loader::Looker;
@@ -20,6 +21,8 @@ pub(super) struct Environment {
     pub(super) slots: RefCell<Slots>,
     /// What has a method, by the number that JavaScript calls it by.
     pub(super) targets: OnceCell<Box<[Target]>>,
+    /// By the number that JavaScript calls them by.
+    pub(super) templates: RefCell<Templates>,
     /// Why the last append failed.
     pub(super) problem: RefCell<Option<Problem>>,
     pub(super) queue: Arc<Queue>,
@@ -142,6 +145,7 @@ impl Environment {
         let environment = Box::into_raw(Box::new(Self {
             slots: RefCell::default(),
             targets: OnceCell::new(),
+            templates: RefCell::default(),
             problem: RefCell::default(),
             queue,
             usable_view: Cell::new(ptr::null_mut()),

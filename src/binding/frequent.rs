@@ -10,13 +10,15 @@ use napi::sys;
 use super::append;
 use super::environment::{Environment, Slot, State};
 use super::js::{Callback, Js, Result};
+use super::template;
 
-/// `{ append, appendList, length, needsDrain, expand, expanded }`, each a function of a handle.
+/// `{ append, appendList, length, needsDrain, expand, expanded }`, each a function of a handle, and `fill`, of a template.
 pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys::napi_value> {
     let object = js.object()?;
     for (name, callback) in [
         ("append", append::append as Callback),
         ("appendList", append::append_list),
+        ("fill", template::fill),
         ("length", length),
         ("needsDrain", needs_drain),
         ("expand", expand),

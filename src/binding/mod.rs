@@ -8,6 +8,7 @@ mod argument;
 mod check;
 mod convert;
 mod environment;
+mod fill;
 mod frequent;
 mod js;
 mod notices;
@@ -17,5 +18,6 @@ mod runtime;
 #[cfg(target_os = "linux")]
 mod socket;
 mod surface;
+mod template;
 #[cfg(target_arch = "x86_64")]
 mod transcode;

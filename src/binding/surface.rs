@@ -67,7 +67,7 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
 /// What is called once a row.
 #[napi(
     catch_unwind,
-    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined>"
+    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>"
 )]
 pub(crate) fn frequent(env: Env) -> Result<Object<'static>> {
     let js = js(env);

@@ -1,5 +1,6 @@
 //! The wire format, both ways: the only producer and the only consumer of RESP.
 
+pub mod compose;
 pub mod reply;
 pub mod request;
 pub mod text;
