@@ -43,14 +43,16 @@ impl Gulp {
 
     /// Before the next wait.
     pub(super) fn plan(&mut self, stream: &mut impl LowWater, exchange: &Exchange) {
-        if exchange.in_flight() < MUCH.min(exchange.window() / 2) {
+        let is_last = exchange.has_written_all();
+        if !is_last && exchange.in_flight() < MUCH.min(exchange.window() / 2) {
             return self.end(stream);
         }
-        // Half of the replies at least: the server has work left when they are read.
         if self.until.is_some() || self.lifted {
             return;
         }
-        let bytes = exchange.owed() / 2;
+        // Half of the replies: the server has work left when they are read. Or all of them, where there is no more for it.
+        let owed = exchange.owed();
+        let bytes = if is_last { owed } else { owed / 2 };
         if bytes >= LEAST && stream.wake_from(bytes) {
             self.until = Some(Instant::now() + LINGER);
         }

@@ -126,14 +126,17 @@ async fn serve_in<S>(
 where
     S: AsyncRead + AsyncWrite + LowWater + Unpin,
 {
-    let mut buffer = vec![0; READ_BYTES];
+    // Made once this connection has something to do, as what came before it may have settled something, and is told so.
+    let mut buffer = Vec::new();
     let mut moved_at = Instant::now();
     let mut watchdog = pin!(sleep(stall));
     let mut pause = pin!(sleep(Duration::ZERO));
     let mut linger = pin!(sleep(Duration::ZERO));
-    // What came before this connection may have settled something. That is told once this one has something to do.
     let mut told = false;
     loop {
+        if told && buffer.is_empty() {
+            buffer = vec![0; READ_BYTES];
+        }
         let was_idle = is_idle(driver);
         if driver.refill() == Flow::Stop {
             return (moved_at, Ended::Stopped);
@@ -224,7 +227,7 @@ enum Failed {
     Broken(Broken),
 }
 
-/// Reads and writes what is possible now. Ready as soon as anything moved.
+/// Reads, where there is a buffer, and writes what is possible now. Ready as soon as anything moved.
 fn poll_io<S>(
     mut stream: Pin<&mut S>,
     exchange: &mut Exchange,
@@ -235,7 +238,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut has_read = false;
-    for _ in 0..READS_IN_A_ROW {
+    let reads = if buffer.is_empty() { 0 } else { READS_IN_A_ROW };
+    for _ in 0..reads {
         let mut read = ReadBuf::new(buffer);
         match stream.as_mut().poll_read(cx, &mut read) {
             Poll::Pending => break,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fence::Fence;
 use crate::batch::Segment;
 use crate::command::{self, first_key};
+use crate::config::Transaction;
 use crate::resp::walk;
 
 #[derive(Debug)]
@@ -56,12 +57,13 @@ impl Frame {
     }
 
     /// Bytes of the replies that are still to come, if they are as short as replies can be. Only of what may be many.
-    pub(super) fn owed(&self) -> usize {
-        /// `:0\r\n`
-        const SHORTEST: usize = 4;
+    pub(super) fn owed(&self, transaction: Transaction) -> usize {
+        const SHORTEST: usize = ":0\r\n".len();
+        const QUEUED: usize = "+QUEUED\r\n".len();
 
-        match self {
-            Self::Data(data) => SHORTEST * data.unanswered() as usize,
+        match (self, transaction) {
+            (Self::Data(data), Transaction::Off) => SHORTEST * data.unanswered() as usize,
+            (Self::Data(data), Transaction::EachBatch) => (QUEUED + SHORTEST) * data.unanswered() as usize,
             _ => 0,
         }
     }

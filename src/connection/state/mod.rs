@@ -278,6 +278,11 @@ impl Exchange {
         self.in_flight
     }
 
+    /// Of this connection's share of batches nothing is left to be written.
+    pub fn has_written_all(&self) -> bool {
+        self.is_quota(self.written_batches)
+    }
+
     /// At most so many bytes may be in flight, or one frame.
     pub fn window(&self) -> usize {
         self.settings.max_in_flight
@@ -288,7 +293,9 @@ impl Exchange {
         if self.is_silent() {
             return 0;
         }
-        self.frames.iter().take(self.sent).map(Frame::owed).sum()
+        let transaction = self.settings.transaction;
+        let written = self.frames.iter().take(self.sent);
+        written.map(|frame| frame.owed(transaction)).sum()
     }
 
     /// Grows with every reply that was completed.
