@@ -18,13 +18,16 @@ use crate::loader::{Listener, Notice};
 /// Bounded by what the pipelines hold: every notice is for work that their budgets count.
 pub(super) struct Queue {
     inner: Mutex<Inner>,
+    /// Apart, so that JavaScript, who comes as soon as it is called, does not have to wait for the end of the call.
+    function: Mutex<Option<Function>>,
 }
 
 struct Inner {
     notices: Vec<(u32, Notice)>,
     /// JavaScript was called, and has not come yet.
     called: bool,
-    function: Option<Function>,
+    /// Nobody will come any more.
+    closed: bool,
 }
 
 struct Function(sys::napi_threadsafe_function);
@@ -40,7 +43,11 @@ pub(super) struct Mailbox {
 
 impl Listener for Mailbox {
     fn notify(&self, notice: Notice) {
-        self.queue.push(self.handle, notice);
+        self.notify_all(vec![notice]);
+    }
+
+    fn notify_all(&self, notices: Vec<Notice>) {
+        self.queue.push(self.handle, notices);
     }
 }
 
@@ -54,8 +61,9 @@ impl Queue {
             inner: Mutex::new(Inner {
                 notices: Vec::new(),
                 called: false,
-                function: None,
+                closed: false,
             }),
+            function: Mutex::new(None),
         });
         let name = js.text(b"respipe")?;
         let context = Arc::into_raw(Arc::clone(&queue)).cast_mut().cast();
@@ -80,37 +88,37 @@ impl Queue {
         })?;
         // SAFETY: on the environment's own thread, with the function just made.
         check(unsafe { sys::napi_unref_threadsafe_function(js.env(), function) })?;
-        queue.lock().function = Some(Function(function));
+        *lock(&queue.function) = Some(Function(function));
         Ok(queue)
     }
 
-    fn push(&self, handle: u32, notice: Notice) {
-        let mut inner = self.lock();
-        let Inner {
-            notices,
-            called,
-            function: Some(function),
-        } = &mut *inner
-        else {
-            return;
-        };
-        notices.push((handle, notice));
-        if !mem::replace(called, true) {
-            // SAFETY: `close` takes the function away before it is released, under the same lock.
-            let status = unsafe {
-                sys::napi_call_threadsafe_function(function.0, ptr::null_mut(), ThreadsafeFunctionCallMode::nonblocking)
-            };
-            if status == Status::napi_closing {
-                // Node-API has given up our hold on it; it must not be touched again.
-                inner.function = None;
+    fn push(&self, handle: u32, notices: Vec<Notice>) {
+        {
+            let mut inner = lock(&self.inner);
+            if inner.closed {
+                return;
             }
+            inner.notices.extend(notices.into_iter().map(|notice| (handle, notice)));
+            if mem::replace(&mut inner.called, true) {
+                return;
+            }
+        }
+        let mut place = lock(&self.function);
+        let Some(function) = &*place else { return };
+        // SAFETY: `close` takes the function away before it is released, under the same lock.
+        let status = unsafe {
+            sys::napi_call_threadsafe_function(function.0, ptr::null_mut(), ThreadsafeFunctionCallMode::nonblocking)
+        };
+        if status == Status::napi_closing {
+            // Node-API has given up our hold on it; it must not be touched again.
+            *place = None;
         }
     }
 
     /// Whether the process lives on for what is outstanding.
     pub(super) fn keep_alive(&self, js: Js, outstanding: bool) -> Result<()> {
-        let inner = self.lock();
-        let Some(function) = &inner.function else { return Ok(()) };
+        let place = lock(&self.function);
+        let Some(function) = &*place else { return Ok(()) };
         // SAFETY: on the environment's own thread; the function is alive while it is in its place.
         check(unsafe {
             if outstanding {
@@ -123,23 +131,26 @@ impl Queue {
 
     /// The environment ends: nothing is handed over any more.
     pub(super) fn close(&self) {
-        let mut inner = self.lock();
-        inner.notices.clear();
-        if let Some(function) = inner.function.take() {
+        {
+            let mut inner = lock(&self.inner);
+            inner.closed = true;
+            inner.notices.clear();
+        }
+        if let Some(function) = lock(&self.function).take() {
             // SAFETY: taken out of its place, so that nobody uses it again.
             unsafe { sys::napi_release_threadsafe_function(function.0, ThreadsafeFunctionReleaseMode::abort) };
         }
     }
 
     fn take(&self) -> Vec<(u32, Notice)> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.inner);
         inner.called = false;
         mem::take(&mut inner.notices)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// On JavaScript's thread: everything that has come is handed over.

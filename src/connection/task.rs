@@ -132,7 +132,7 @@ where
     let mut watchdog = pin!(sleep(stall));
     let mut pause = pin!(sleep(Duration::ZERO));
     let mut linger = pin!(sleep(Duration::ZERO));
-    let mut told = false;
+    let (mut started, mut told) = (false, false);
     loop {
         if told && buffer.is_empty() {
             buffer = vec![0; READ_BYTES];
@@ -179,12 +179,17 @@ where
                         if driver.exchange().is_spent() {
                             return (moved_at, Ended::Spent);
                         }
-                        driver.settle();
-                        told = true;
+                        // The rest of the window before anybody is told.
+                        if told || started {
+                            driver.settle();
+                            told = true;
+                        }
+                        started = true;
                     }
                     Err(Failed::Read(ended)) => return (moved_at, ended),
                     Err(Failed::Broken(broken)) => return (moved_at, broken.into()),
                     Err(Failed::Write(ended)) => {
+                        buffer.resize(READ_BYTES, 0);
                         return (moved_at, last_words(stream, driver, wake, &mut buffer, ended).await);
                     }
                 }

@@ -40,6 +40,13 @@ use crate::outcome::{Failure, Outcome};
 /// Told what happened; called on the runtime's thread, must not block.
 pub trait Listener: Send + Sync + 'static {
     fn notify(&self, notice: Notice);
+
+    /// The same for several at once.
+    fn notify_all(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            self.notify(notice);
+        }
+    }
 }
 
 /// What JavaScript has to hear.

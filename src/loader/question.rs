@@ -60,7 +60,7 @@ impl Loader {
         let (requests, may_take) = match question {
             Question::Replicas => match self.shared.config.wait_replicas {
                 Some(wait) => (wait_requests(wait), wait.timeout),
-                None => return self.tell(ticket, Ok(Answer::Held)),
+                None => return self.tell_answer(ticket, Ok(Answer::Held)),
             },
             Question::ErrorReplies => (vec![encode(&[b"INFO", b"stats"])], Duration::ZERO),
             Question::Checkpoint => match &mut self.checkpoint {
@@ -68,7 +68,7 @@ impl Loader {
                     checkpoint.adopt();
                     (vec![checkpoint.question()], Duration::ZERO)
                 }
-                None => return self.tell(ticket, Ok(Answer::Checkpoint(None))),
+                None => return self.tell_answer(ticket, Ok(Answer::Checkpoint(None))),
             },
         };
         self.asked.insert(ticket, question);
@@ -82,11 +82,11 @@ impl Loader {
                 continue;
             };
             let answer = self.answer(question, &values(&reply));
-            self.tell(ticket, answer);
+            self.tell_answer(ticket, answer);
         }
         for (ticket, error) in self.exchange.take_unanswered() {
             self.asked.remove(&ticket);
-            self.tell(ticket, Err(error));
+            self.tell_answer(ticket, Err(error));
         }
     }
 
@@ -132,15 +132,15 @@ impl Loader {
         }
     }
 
+    fn tell_answer(&mut self, ticket: u32, answer: Result<Answer, Error>) {
+        self.tell(Notice::Answered { ticket, answer });
+    }
+
     fn refused(&self, reason: String) -> Error {
         Error::Refused {
             address: self.shared.config.server.to_string(),
             reason,
         }
-    }
-
-    fn tell(&self, ticket: u32, answer: Result<Answer, Error>) {
-        self.shared.listener.notify(Notice::Answered { ticket, answer });
     }
 }
 

@@ -56,7 +56,7 @@ impl Loader {
             self.count_kept();
             let report = Box::new(mem::take(&mut self.report));
             self.kept -= report.replies.len();
-            self.shared.listener.notify(Notice::Executed { ticket, report });
+            self.tell(Notice::Executed { ticket, report });
         }
     }
 
@@ -73,7 +73,7 @@ impl Loader {
         let bytes: usize = overheard.iter().map(Failure::size).sum();
         self.shared.budget.keep(bytes.cast_signed());
         for failure in overheard {
-            self.shared.listener.notify(Notice::Failed(failure));
+            self.tell(Notice::Failed(failure));
         }
     }
 }

@@ -66,8 +66,10 @@ pub(super) struct Loader {
     backoff: Backoff,
     /// A connection was up before: the next one is a reconnection.
     connected_before: Before,
-    /// What nobody was told yet.
+    /// What is to be told once the rest is.
     reconnected: Option<Notice>,
+    /// What is told next, all at once: each time somebody is woken on the JavaScript thread, that gets in the way of this one.
+    outbox: Vec<Notice>,
 }
 
 pub(super) enum Step {
@@ -99,6 +101,7 @@ impl Loader {
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
             reconnected: None,
+            outbox: Vec::new(),
             shared,
         }
     }
@@ -286,17 +289,19 @@ impl Loader {
         }
         self.exchange.be_patient(true);
         // What is executed from here on, by whoever hears this, is not part of it.
-        self.shared.listener.notify(Notice::GivenUp(error.clone()));
+        self.tell(Notice::GivenUp(error.clone()));
         self.settle();
         self.backoff = match self.connected_before {
             Before::Never => Backoff::first_connect(&self.shared.config.retry),
             Before::Once => Backoff::reconnect(&self.shared.config.retry),
         };
         if self.report.error.is_some() {
-            self.shared.listener.notify(Notice::Unreported {
+            let outcome = Box::new(self.report.outcome.clone());
+            self.tell(Notice::Unreported {
                 error: error.clone(),
-                outcome: Box::new(self.report.outcome.clone()),
+                outcome,
             });
+            self.flush();
         }
     }
 
@@ -341,6 +346,16 @@ impl Loader {
                 self.exchange.be_patient(false);
                 self.exchange.retry();
             }
+        }
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice) {
+        self.outbox.push(notice);
+    }
+
+    fn flush(&mut self) {
+        if !self.outbox.is_empty() {
+            self.shared.listener.notify_all(mem::take(&mut self.outbox));
         }
     }
 
@@ -395,6 +410,8 @@ impl Driver for Loader {
         if self.checkpoint.as_ref().is_none_or(Checkpoint::is_ready) {
             self.take_on_waiting();
         }
+        // A question may have its answer at once.
+        self.flush();
         flow
     }
 
@@ -442,10 +459,11 @@ impl Driver for Loader {
         self.prepare();
         self.count_kept();
         for ticket in settled {
-            self.shared.listener.notify(Notice::Settled { ticket });
+            self.tell(Notice::Settled { ticket });
         }
         if let Some(notice) = self.reconnected.take() {
-            self.shared.listener.notify(notice);
+            self.tell(notice);
         }
+        self.flush();
     }
 }
