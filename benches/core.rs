@@ -97,9 +97,9 @@ fn walk_commands(bencher: Bencher<'_, '_>) {
 }
 
 /// The short replies that a load gets, which are only counted.
-#[divan::bench(args = [":0\r\n", "+OK\r\n", "+QUEUED\r\n"])]
+#[divan::bench(args = [":0", "+OK", "+QUEUED"])]
 fn count_plain_replies(bencher: Bencher<'_, '_>, reply: &str) {
-    let bytes = reply.repeat(COMMANDS).into_bytes();
+    let bytes = format!("{reply}\r\n").repeat(COMMANDS).into_bytes();
     bencher.counter(ItemsCount::new(COMMANDS)).bench_local(|| {
         let (_, count) = Scanner::new().count_plain(black_box(&bytes), u64::MAX);
         assert_eq!(count, COMMANDS as u64);
@@ -107,11 +107,11 @@ fn count_plain_replies(bencher: Bencher<'_, '_>, reply: &str) {
 }
 
 /// Replies of every other kind, one by one.
-#[divan::bench(args = ["$100\r\n", "*3\r\n:1\r\n:2\r\n:3\r\n"])]
-fn scan_replies(bencher: Bencher<'_, '_>, start: &str) {
-    let reply = match start {
-        "$100\r\n" => format!("{start}{}\r\n", "x".repeat(100)),
-        _ => start.to_owned(),
+#[divan::bench(args = ["100 bytes", "three integers"])]
+fn scan_replies(bencher: Bencher<'_, '_>, kind: &str) {
+    let reply = match kind {
+        "100 bytes" => format!("$100\r\n{}\r\n", "x".repeat(100)),
+        _ => "*3\r\n:1\r\n:2\r\n:3\r\n".to_owned(),
     };
     let bytes = reply.repeat(COMMANDS).into_bytes();
     bencher.counter(ItemsCount::new(COMMANDS)).bench_local(|| {
