@@ -494,8 +494,8 @@ class BulkPipeline extends EventEmitter {
 
     isPipeline = (value) => typeof value === 'object' && value !== null && #handle in value
 
-    // One closure a command, one native function for them all. Up to four arguments go on as they are; `arguments` itself must not leave the function,
-    // or every call would have to make it.
+    // One closure a command, one native function for them all. Up to four arguments go on as they are; `arguments` itself
+    // must not leave the function, or every call would have to make it.
     define = (command) => {
       const { name, number } = command
       const method = function (a, b, c, d, ...rest) {

@@ -3,23 +3,18 @@
 
 import test from 'ava'
 import { randomInt } from 'node:crypto'
-import { Command, Redis } from 'ioredis'
+import { Command } from 'ioredis'
 
 import type { Argument } from '../index.js'
 import { pipelineFor, type Loose } from './helpers/pipelines.ts'
-import { startServer } from './helpers/server.ts'
+import { sharedServer } from './helpers/shared.ts'
 
 const COMMANDS = 200_000
 const BATCH = 5_000
 
-const server = await startServer()
-const client = new Redis(server.port)
+const { server, client } = await sharedServer()
 // Otherwise an object, whose fields are text.
 Command.setReplyTransformer('hgetall', (reply: unknown) => reply)
-test.after.always(async () => {
-  client.disconnect()
-  await server.stop()
-})
 
 /** Mulberry32: small, and good enough to vary inputs. Below 1. */
 function generator(seed: number): () => number {

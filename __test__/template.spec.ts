@@ -2,20 +2,14 @@
 
 import test, { type ExecutionContext } from 'ava'
 import { array, assert, asyncProperty, oneof, string, tuple } from 'fast-check'
-import { Redis } from 'ioredis'
 
 import { RespipeError, bulkPipeline, type BulkPipelineOptions } from '../index.js'
 import { encoded, pipelineFor, type Loose } from './helpers/pipelines.ts'
 import { runScript } from './helpers/rss.ts'
 import { startScripted } from './helpers/scripted.ts'
-import { startServer } from './helpers/server.ts'
+import { sharedServer } from './helpers/shared.ts'
 
-const server = await startServer()
-const client = new Redis(server.port)
-test.after.always(async () => {
-  client.disconnect()
-  await server.stop()
-})
+const { server, client } = await sharedServer()
 
 const INVALID = 'RESPIPE_INVALID_ARGUMENT'
 const FORBIDDEN = 'RESPIPE_FORBIDDEN_COMMAND'

@@ -1,17 +1,11 @@
 // Text of every kind and length, in every mix: each kind is converted by another way, and they meet at every place.
 
 import test from 'ava'
-import { Redis } from 'ioredis'
 
 import { bulkPipeline } from '../index.js'
-import { startServer } from './helpers/server.ts'
+import { sharedServer } from './helpers/shared.ts'
 
-const server = await startServer()
-const client = new Redis(server.port)
-test.after.always(async () => {
-  client.disconnect()
-  await server.stop()
-})
+const { server, client } = await sharedServer()
 
 /** One to four bytes in UTF-8; the last is a pair of surrogates. */
 const KINDS = ['a', 'é', '東', '😀']

@@ -6,14 +6,14 @@
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use napi::sys::{self, Status, ThreadsafeFunctionCallMode, ThreadsafeFunctionReleaseMode};
 
 use super::convert::deliver;
 use super::environment::Environment;
 use super::js::{Js, Result, check};
-use crate::loader::{Listener, Notice};
+use crate::loader::{Listener, Notice, lock};
 
 /// Bounded by what the pipelines hold: every notice is for work that their budgets count.
 pub(super) struct Queue {
@@ -147,10 +147,6 @@ impl Queue {
         inner.called = false;
         mem::take(&mut inner.notices)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// On JavaScript's thread: everything that has come is handed over.

@@ -1,7 +1,7 @@
 //! Appends what templates are made of: words encoded beforehand, words put together from pieces, and several
 //! commands that count together or not at all.
 
-use super::request::{BadText, FEW, FRAMING, MAX_ARGUMENT, Request, header_length};
+use super::request::{BadText, FEW, FRAMING, MAX_ARGUMENT, Request};
 use super::text;
 use crate::batch::Segment;
 
@@ -135,20 +135,8 @@ impl Request {
         let start = self.current.len + start;
         let content = start + HEADER;
         self.cursor = start;
-        self.header_before(length, content);
-        self.cursor += length;
-        self.copy(b"\r\n");
+        self.frame(length, content);
         Ok(())
-    }
-
-    /// Writes the header of a word whose `length` bytes stand at `content`, and moves them where it ends.
-    #[inline]
-    fn header_before(&mut self, length: usize, content: usize) {
-        if !(10..100).contains(&length) {
-            let to = self.cursor + header_length(length);
-            self.current.bytes.copy_within(content..content + length, to);
-        }
-        self.header(b'$', length);
     }
 
     /// What is committed now.

@@ -130,14 +130,21 @@ impl Request {
         self.reserve(most + text::MARGIN + FRAMING);
         let start = self.cursor + header_length(guess);
         let length = text::convert(text, &mut self.current.bytes[start..]).map_err(|_| BadText::LoneSurrogate)?;
-        let moved = self.cursor + header_length(length);
-        if moved != start {
-            self.current.bytes.copy_within(start..start + length, moved);
+        self.frame(length, start);
+        Ok(())
+    }
+
+    /// Makes an argument of the `length` bytes that stand at `content`: its header goes before them, and they move to where
+    /// that ends.
+    #[inline]
+    pub(super) fn frame(&mut self, length: usize, content: usize) {
+        let to = self.cursor + header_length(length);
+        if to != content {
+            self.current.bytes.copy_within(content..content + length, to);
         }
         self.header(b'$', length);
         self.cursor += length;
         self.copy(b"\r\n");
-        Ok(())
     }
 
     /// Appends a number as JavaScript prints it. NaN and the infinities are the caller's to refuse.
@@ -276,7 +283,7 @@ impl Request {
 }
 
 /// Of `$<length>\r\n`.
-pub(super) fn header_length(length: usize) -> usize {
+fn header_length(length: usize) -> usize {
     3 + length.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
