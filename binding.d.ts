@@ -18,6 +18,9 @@ export declare function ask(handle: number, ticket: number, about: 'replicas' | 
  */
 export declare function attach(dispatch: (handle: number, kind: number, ...details: unknown[]) => void, isUsableView: (bytes: Uint8Array) => boolean): void
 
+/** Ends a load: executes the rest, or forgets it, and dispatches under `ticket` what became of all. */
+export declare function closeLoad(handle: number, number: number, ticket: number, forget: boolean): void
+
 /** Every command that has a method: `{ name, trailing }`, by the number under which it is appended. The last of them is `call`. */
 export declare function commands(): { name: string; trailing: string }[]
 
@@ -33,11 +36,20 @@ export declare function end(handle: number, aborted: boolean): void
 /** Executes what is appended; with a ticket, the outcome is dispatched under it. */
 export declare function execute(handle: number, ticket?: number | undefined | null): void
 
+/** Executes what the load has appended by now. */
+export declare function executeLoad(handle: number, number: number): void
+
+/** The row makes no command. Returns what `endRow` returns. */
+export declare function failRow(handle: number, command: string, code: string, message: string): number
+
 /** Nobody can call this template any more. */
 export declare function forget(number: number): void
 
+/** Nobody asks about it any more. */
+export declare function forgetLoad(handle: number, number: number): void
+
 /** What is called once a row. */
-export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>
+export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'beginRow', (handle: number, load: number, row: number) => boolean> & Record<'endRow', (handle: number) => number | undefined> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>
 
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
@@ -47,6 +59,9 @@ export declare function keepAlive(outstanding: boolean): void
 
 /** Whether each failure is dispatched. */
 export declare function listen(handle: number, listening: boolean): void
+
+/** A look at a load: counts without details. */
+export declare function loadStats(handle: number, number: number): Record<string, unknown>
 
 export interface NativeAutoExec {
   bytes?: number
@@ -104,6 +119,9 @@ export interface NativeWaitReplicas {
 /** Makes a pipeline; returns its handle. Nothing is connected before the first work. */
 export declare function open(options: NativeOptions): number
 
+/** Begins a load; returns its number. Once `maxFailed` of its commands have failed it says that it is to stop. */
+export declare function openLoad(handle: number, maxFailed: number): number
+
 /** Why the last append failed: `{ code, message, wrongType? }`. */
 export declare function problem(): { code: string; message: string; wrongType?: number } | undefined
 
@@ -127,3 +145,6 @@ export declare function summary(handle: number): Record<string, unknown>
  * `star` the fields and values of the row behind them, or all that in one array. Null: `problem` tells.
  */
 export declare function template(handle: number, texts: string[], onNull: 'throw' | 'skip' | 'empty'): { holes: string[]; inputs: { hole: number; conversion?: string; command: string }[]; star?: string; number: number } | null
+
+/** As if the row had never begun. */
+export declare function undoRow(handle: number): void

@@ -184,11 +184,13 @@ export interface BulkPipelineOptions {
 
 /** A command the server refused. */
 export interface CommandFailure {
-  /** Place of the command among those of its `exec()`, from 0. */
+  /** Place of the command among those of its `exec()`, or of its load, from 0. A row that made no command has a place, too. */
   index: number
   /** Row number from 0, where the command came from `load`, `writable` or `importFile`. */
   row?: number
-  /** Its name in upper case: `'HSET'`. */
+  /** Where the row begins in a text file, from 1. */
+  line?: number
+  /** Its name in upper case: `'HSET'`. Empty where a row made none. */
   command: string
   /** Its first key, byte for byte; missing where it has none, or where respipe does not know the command. */
   key?: Buffer
@@ -245,17 +247,47 @@ export interface Stats extends Omit<Summary, 'failures' | 'serverErrorReplies'> 
   /** For writing; `query` has a connection of its own. */
   connected: boolean
 }
-/** For `load`, `writable` and `importFile`, which are not in this version. */
+/** How far a load is: `rows` gone through, those that `resume` skips included. Bytes are those of the pipeline, all else is this load's. */
+export type LoadProgress = Stats & { rows: number; bytesRead?: number; bytesTotal?: number }
+/** For `load`, `writable` and `importFile`. What a callback throws ends the load, which rejects with it. */
 export interface LoadOptions {
-  onProgress?: (progress: Stats & { rows: number; bytesRead?: number; bytesTotal?: number }) => void
-  /** @default 250 */
+  /** Told every `progressIntervalMs`, and once more in the end. */
+  onProgress?: (progress: LoadProgress) => void
+  /**
+   * Milliseconds.
+   * @default 250
+   */
   progressIntervalMs?: number
+  /** Told of each command that has failed, beyond `maxFailures` too. */
   onFailure?: (failure: CommandFailure) => void
-  /** Give up (`RESPIPE_TOO_MANY_FAILURES`) once this many commands have failed. Default Infinity. */
+  /**
+   * Give up (`RESPIPE_TOO_MANY_FAILURES`) once this many commands have failed: rows that follow are not taken, what is on its way is waited for.
+   * @default Infinity
+   */
   maxFailed?: number
-  /** With `checkpoint`: skip the rows that the server already holds. */
+  /**
+   * With `checkpoint`: skip the rows that the server already holds. The source must bring the same rows in the same order. `RESPIPE_INVALID_OPTION`
+   * without `checkpoint`.
+   * @default false
+   */
   resume?: boolean
+  /**
+   * Ends the load: no more rows are taken, what is on its way is waited for, then it rejects with `RESPIPE_ABORTED`, and what is known in
+   * `outcome`. `destroy()` of the pipeline waits for nothing.
+   */
   signal?: AbortSignal
+}
+export interface WritableOptions extends LoadOptions {
+  /**
+   * Rows that are taken in before `write()` returns false.
+   * @default 512
+   */
+  highWaterMark?: number
+}
+/** Rows are written into it. */
+export interface RowWritable extends Writable {
+  /** What became of them, once it has finished. */
+  readonly summary: Summary | undefined
 }
 /**
  * A command with holes: `HSET user:{id} name {name}`; or several, for each row in turn. Called with a row, or with the values of its holes in order.
@@ -268,6 +300,10 @@ export interface Template {
   /** Their distinct names, in order of first appearance, without conversions: `['id', 'address.city']`. */
   readonly holes: readonly string[]
 }
+/**
+ * What makes commands of a row. A function appends any number of them, before it returns; `exec`, `sync`, `drain`, `discard` and `close` are the load's
+ * own affair there. It may be called again for a row that found no room.
+ */
 export type Mapper<T> = string | string[] | Template | ((row: T, bulk: BulkPipeline) => void)
 
 /**
@@ -307,9 +343,13 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   /** Forgets them; returns how many. */
   discard(): number
   /**
-   * Rows to commands, with back-pressure; never keeps the thread longer than a few milliseconds. The summary is this load's alone.
-   * A row the mapper or template cannot make a command of counts as failed, with its row; the load goes on.
-   * Not in this version: rejects with `RESPIPE_UNSUPPORTED`.
+   * Rows to commands, with back-pressure; never keeps the thread longer than a few milliseconds. The summary is this load's alone; it rejects where its
+   * work is given up, like `exec()`, and its rejection counts like one of `exec()` where nobody handles it.
+   * A row the mapper or template cannot make a command of counts as failed, with its row; the load goes on: `RESPIPE_INVALID_ARGUMENT`,
+   * `RESPIPE_FORBIDDEN_COMMAND` or `RESPIPE_BUFFER_FULL`, thrown by an append or by the mapper itself. Whatever else a mapper or the source
+   * throws ends the load, which rejects with it; rows before that are loaded.
+   * Batches of 64 KiB (256 KiB in transactions) or as `autoExec` says; a tenth of a second after the last row, less. They count for `reconnectEvery`.
+   * Where it ends early, the source is closed: an iterator's `return()`, a stream's `destroy()` or `cancel()`.
    */
   load<T>(
     rows: Iterable<T> | AsyncIterable<T> | Readable,
@@ -318,11 +358,11 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   ): Promise<Summary>
   load<T>(rows: Iterable<T> | AsyncIterable<T> | Readable, mapper: Mapper<T>, options?: LoadOptions): Promise<Summary>
   /**
-   * The same as a Writable in object mode; `finish` comes only after the server has everything.
-   * Not in this version: throws `RESPIPE_UNSUPPORTED`.
+   * The same as a Writable in object mode; `finish` comes only after the server has everything. `destroy()` takes no more rows, and `close` comes once what
+   * is on its way is over.
    */
-  writable<T>(mapper: (row: T, bulk: BulkPipeline) => void, options?: LoadOptions): Writable
-  writable<T>(mapper: Mapper<T>, options?: LoadOptions): Writable
+  writable<T>(mapper: (row: T, bulk: BulkPipeline) => void, options?: WritableOptions): RowWritable
+  writable<T>(mapper: Mapper<T>, options?: WritableOptions): RowWritable
   /**
    * The same from a file, read and parsed outside JavaScript. `resp` and `commands` files hold commands already: no template.
    * Not in this version: rejects with `RESPIPE_UNSUPPORTED`.

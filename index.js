@@ -8,8 +8,9 @@ const { inspect } = require('node:util')
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
-const { readOptions } = require('./lib/options.js')
+const { WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
+const { RowWritable, load } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
 
 /** What the number that an append returns asks for; the same as in `src/binding/append.rs`. */
@@ -65,10 +66,16 @@ class BulkPipeline extends EventEmitter {
   /** Automatic batches were given up, and no `exec()` has told so yet: `{ error, thrown, givenUp }`. */
   #automatic
   #timer
+  /** Under way, by number. */
+  #loads = new Map()
+  /** A mapper is making commands of a row. */
+  #mapping = false
+  /** The command that could not be appended then. */
+  #refused = ''
   /** A ticket for the end of automatic batches is out; `again`: another batch went behind it. */
   #watchesIdle = { now: false, again: false }
   #attended = (event) => event === 'failure' && native.listen(this.#handle, true)
-  #unattended = (event) => event === 'failure' && native.listen(this.#handle, this.listenerCount('failure') > 0)
+  #unattended = (event) => event === 'failure' && this.#listen()
 
   constructor(maker, options) {
     if (maker !== MAKER) {
@@ -99,6 +106,7 @@ class BulkPipeline extends EventEmitter {
 
   close() {
     if (!isPipeline(this)) return Promise.reject(notAPipeline('close'))
+    if (this.#mapping) return quiet(Promise.reject(mappingError('close')))
     this.#closing ??= this.#watched(() => this.#close())
     return this.#closing
   }
@@ -122,6 +130,7 @@ class BulkPipeline extends EventEmitter {
 
   discard() {
     if (!isPipeline(this)) throw notAPipeline('discard')
+    if (this.#mapping) throw mappingError('discard')
     if (this.#ended !== undefined) return 0
     this.#disarm()
     return native.discard(this.#handle)
@@ -138,12 +147,15 @@ class BulkPipeline extends EventEmitter {
     return this
   }
 
-  load() {
-    return quiet(Promise.reject(unsupported('load()')))
+  load(rows, mapper, options) {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('load'))
+    return this.#watched(async () => load(this.#host(), rows, mapper, readLoadOptions(options)))
   }
 
-  writable() {
-    throw unsupported('writable()')
+  writable(mapper, options) {
+    if (!isPipeline(this)) throw notAPipeline('writable')
+    if (this.#ended !== undefined) throw endedError(this.#ended)
+    return new RowWritable(this.#host(), mapper, readLoadOptions(options, WRITABLE))
   }
 
   importFile() {
@@ -238,9 +250,15 @@ class BulkPipeline extends EventEmitter {
   /** Where work was given up, no other connection is tried for what the server has counted. */
   async #summary(asks) {
     if (this.#options.replies !== 'off') return native.summary(this.#handle)
-    const ask = () => this.#ticket('errorReplies', (ticket) => this.#askAboutWork(ticket, 'errorReplies'))
-    const serverErrorReplies = asks ? await ask().catch(() => null) : null
-    return { ...native.summary(this.#handle), serverErrorReplies }
+    const errorReplies = asks ? await this.#errorReplies() : { serverErrorReplies: null }
+    return { ...native.summary(this.#handle), ...errorReplies }
+  }
+
+  /** With replies off: `{ serverErrorReplies }`. */
+  async #errorReplies() {
+    if (this.#options.replies !== 'off') return undefined
+    const asked = this.#ticket('errorReplies', (ticket) => this.#askAboutWork(ticket, 'errorReplies'))
+    return { serverErrorReplies: await asked.catch(() => null) }
   }
 
   async #close() {
@@ -300,8 +318,48 @@ class BulkPipeline extends EventEmitter {
     this.#unattended('failure')
   }
 
+  #listen() {
+    const isHeard = ({ listens }) => listens
+    native.listen(this.#handle, this.listenerCount('failure') > 0 || [...this.#loads.values()].some(isHeard))
+  }
+
+  /** What a load needs of the pipeline. */
+  #host() {
+    return {
+      bulk: this,
+      handle: this.#handle,
+      frequent,
+      hasCheckpoint: this.#options.checkpoint !== null,
+      map: (map, row) => {
+        this.#refused = ''
+        this.#mapping = true
+        try {
+          map(row, this)
+        } finally {
+          this.#mapping = false
+        }
+      },
+      refused: () => this.#refused?.toUpperCase() ?? '',
+      attend: (load) => {
+        this.#loads.set(load.number, load)
+        this.#listen()
+      },
+      dismiss: (load) => {
+        this.#loads.delete(load.number)
+        this.#listen()
+      },
+      ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
+      drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
+      idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),
+      report: (start) => this.#ticket('load', start),
+      lastCheckpoint: () => this.#lastCheckpoint(),
+      errorReplies: () => this.#errorReplies(),
+    }
+  }
+
   /** The same as `#ticket`, where anything can still be asked for. */
   #ask(kind, start) {
+    if (this.#mapping) return Promise.reject(mappingError(kind))
     return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(endedError(this.#ended))
   }
 
@@ -371,6 +429,7 @@ class BulkPipeline extends EventEmitter {
         this.#expand(command, args)
         return
       default:
+        if (this.#mapping) this.#refused = command.trailing === 'call' ? String(args[0]) : command.name
         throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe)
     }
   }
@@ -435,10 +494,12 @@ class BulkPipeline extends EventEmitter {
           : pending?.reject(new RespipeError(error.code, error.message))
       }
       case NOTICE.FAILED:
+        this.#loads.get(details[1])?.heard(details[0])
         return this.emit('failure', details[0])
       case NOTICE.RECONNECTED:
         return this.emit('reconnect', { reason: details[0], address: details[1] })
       case NOTICE.GIVEN_UP:
+        for (const load of this.#loads.values()) load.check()
         return this.#givenUp(details[0])
       case NOTICE.UNREPORTED:
         return this.#givenUpAutomatically(...details)
@@ -449,6 +510,10 @@ class BulkPipeline extends EventEmitter {
 
   #executed(ticket, outcome, error) {
     const pending = this.#settled(ticket)
+    if (pending?.kind === 'load') {
+      if (error === undefined) return pending.resolve(outcome)
+      return pending.reject(new RespipeError(error.code, error.message, { outcome }))
+    }
     if (error === undefined) {
       // One that had nothing to do but to wait was cut short all the same.
       const cut = this.#cut !== undefined && outcome.commands === 0
@@ -580,6 +645,14 @@ function problemOf(args, skipped, describeIt = describe) {
   return new RespipeError(
     code,
     wrongType === undefined ? message : `${message} is ${describeIt(args[wrongType + skipped])}`,
+  )
+}
+
+/** A mapper makes commands of its row, and nothing else: batches are the load's. */
+function mappingError(name) {
+  return new RespipeError(
+    'RESPIPE_INVALID_ARGUMENT',
+    `a mapper cannot call ${name}(): the load executes what it appends`,
   )
 }
 

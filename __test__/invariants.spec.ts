@@ -58,14 +58,16 @@ test('dependencies go one way', (t) => {
     error: [],
     config: [],
     outcome: [],
-    batch: [],
+    rows: ['error', 'outcome'],
+    batch: ['rows'],
     resp: ['batch'],
     command: ['error'],
     template: ['command', 'error', 'resp'],
     retry: ['config', 'error'],
-    connection: ['batch', 'command', 'config', 'error', 'outcome', 'resp'],
-    loader: ['batch', 'config', 'connection', 'error', 'outcome', 'resp', 'retry'],
-    pipeline: ['config', 'error', 'loader', 'resp'],
+    connection: ['batch', 'command', 'config', 'error', 'outcome', 'resp', 'rows'],
+    loader: ['batch', 'config', 'connection', 'error', 'outcome', 'resp', 'retry', 'rows'],
+    pipeline: ['batch', 'config', 'error', 'loader', 'resp', 'rows'],
+    load: ['config', 'loader', 'outcome', 'pipeline', 'resp', 'rows'],
   }
   for (const { path, code } of product) {
     const module = /^src\/(\w+)/.exec(path)?.[1] ?? ''

@@ -236,7 +236,8 @@ for (const ended of ['by the server', 'by us'] as const) {
     const client = clientOf(t, server)
     await client.acl('SETUSER', 'loader', 'on', '>password', '~*', '+@all', '-client|kill')
     const login = { username: 'loader', password: 'password' }
-    const bulk = bulkFor(t, { port: proxy.port, ...login, stallTimeoutMs: 1_000, connectTimeoutMs: 2_000 })
+    const stallTimeoutMs = ended === 'by us' ? 1_000 : 30_000
+    const bulk = bulkFor(t, { port: proxy.port, ...login, stallTimeoutMs, connectTimeoutMs: 2_000 })
     await bulk.set('first', 0).exec()
     proxy.swallowReplies()
     const result = sets(bulk, 100, 'kept').exec()

@@ -29,6 +29,16 @@ function readOptions(urlOrOptions, options) {
   return normalized
 }
 
+/**
+ * Reads the options of a load, or of a `writable`.
+ *
+ * @throws {RespipeError} RESPIPE_INVALID_OPTION
+ */
+function readLoadOptions(options = {}, table = LOAD) {
+  if (!isRecord(options)) throw mismatch('options', 'an object', options)
+  return complete(check(read(options, table, ''), table, ''), table)
+}
+
 function readArguments(first, second) {
   if (first !== undefined && typeof first !== 'string') {
     if (!isRecord(first)) throw mismatch('the first argument', 'a url or an object of options', first)
@@ -368,6 +378,28 @@ const OPTIONS = {
   signal: { ...SIGNAL, fallback: null },
 }
 
+const CALLBACK = {
+  expected: 'a function',
+  check: (value) => (typeof value === 'function' ? value : undefined),
+  fallback: null,
+}
+
+/** Of a load, as of `writable()` and `importFile()`. */
+const LOAD = {
+  onProgress: CALLBACK,
+  progressIntervalMs: { ...TIMEOUT, fallback: 250 },
+  onFailure: CALLBACK,
+  maxFailed: {
+    expected: `${COUNT.expected}, or Infinity`,
+    check: (value) => (value === Infinity ? value : COUNT.check(value)),
+    fallback: Infinity,
+  },
+  resume: { ...BOOLEAN, fallback: false },
+  signal: { ...SIGNAL, fallback: null },
+}
+
+const WRITABLE = { ...LOAD, highWaterMark: { ...COUNT, fallback: null } }
+
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
 const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }, { option: 'throttle' }]
 
@@ -485,4 +517,4 @@ function isRecord(value) {
   return typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]'
 }
 
-module.exports = { readOptions }
+module.exports = { WRITABLE, readLoadOptions, readOptions }

@@ -14,6 +14,9 @@ const MAX_SPREAD = 1000
 /** Native code keeps a template for as long as JavaScript holds it. */
 const forgotten = new FinalizationRegistry((number) => native.forget(number))
 
+/** By template: its pipeline, and its first command. */
+const origins = new WeakMap()
+
 /** A template in place of a command: what it says of a value, and what would help. */
 const TEMPLATE = { trailing: 'template', describe: describeValue }
 
@@ -80,8 +83,18 @@ function compile(fill, bulk, handle, command, onNull, more) {
     return bulk
   }
   forgotten.register(template, number)
+  origins.set(template, {
+    bulk: new WeakRef(bulk),
+    command: textsOf(command)[0].trim().split(/\s/, 1)[0].toUpperCase(),
+  })
   Object.defineProperty(template, 'name', { value: 'template' })
   return Object.defineProperty(template, 'holes', { value: Object.freeze(holes), enumerable: true })
+}
+
+/** Of a template; undefined of anything else. */
+function originOf(template) {
+  const origin = origins.get(template)
+  return origin && { bulk: origin.bulk.deref(), command: origin.command }
 }
 
 /**
@@ -209,4 +222,4 @@ function invalid(message, cause) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', message, { cause })
 }
 
-module.exports = { TEMPLATE, compile }
+module.exports = { TEMPLATE, compile, originOf }

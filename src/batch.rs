@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::rows::Part;
+
 /// Room in a segment beyond the 64 KiB at which a batch executes by itself, so that the command that
 /// reaches the threshold still fits.
 const SLACK: usize = 4 * 1024;
@@ -60,12 +62,14 @@ impl Segment {
     }
 }
 
-/// The commands of one `exec()`, in order.
+/// The commands of one `exec()`, in order, or of some rows of a load.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub segments: Vec<Segment>,
     pub commands: u64,
     pub bytes: usize,
+    /// Of a load of rows.
+    pub part: Option<Part>,
 }
 
 /// Gives out empty segments, and takes back those whose commands were answered.

@@ -5,6 +5,7 @@
 //! ```text
 //!   binding      JavaScript's arguments come in; promises are settled            (feature `napi`)
 //!   pipeline     the open batch, its ceiling, automatic execution                (JavaScript's thread ends here)
+//!   load         rows, batch by batch: what comes from which row
 //!   template     commands with holes, encoded around their values
 //!   resp         request: the only producer of RESP; reply: the only consumer
 //!   batch        sealed bytes, and how many commands they are
@@ -20,11 +21,13 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod error;
+pub mod load;
 pub mod loader;
 pub mod outcome;
 pub mod pipeline;
 pub mod resp;
 pub mod retry;
+pub mod rows;
 #[cfg(test)]
 mod simulation;
 pub mod template;

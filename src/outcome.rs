@@ -19,14 +19,27 @@ pub struct Outcome {
 /// A command that certainly was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Its place among the commands of its `exec()`, from 0.
+    /// Its place among the commands of its `exec()`, or of its load, from 0.
     pub index: u64,
+    /// Of a load: the row that it comes from.
+    pub origin: Option<Origin>,
     /// In upper case: `HSET`.
     pub command: String,
     pub key: Option<Vec<u8>>,
     /// First word of the error reply, or a code of respipe.
     pub code: String,
     pub message: String,
+}
+
+/// Where a command of a load comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The number of the load.
+    pub load: u32,
+    /// From 0.
+    pub row: u64,
+    /// Of a file, from 1.
+    pub line: Option<u64>,
 }
 
 impl Failure {
@@ -52,6 +65,15 @@ impl Outcome {
         }
         self.failed += count;
         self.count_code(code, count);
+    }
+
+    /// A command that was never made: counted, and kept where fewer than `max_failures` are.
+    pub fn fail(&mut self, failure: Failure, max_failures: usize) {
+        self.commands += 1;
+        self.count_failures(&failure.code, 1);
+        if self.failures.len() < max_failures {
+            self.failures.push(failure);
+        }
     }
 
     /// Adds what another outcome counted, and its failures up to `max_failures`.

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use crate::batch::Batch;
 use crate::config::{AutoExec, WhenFull};
 use crate::error::Error;
-use crate::loader::{Hopeless, Shared};
+use crate::loader::{Hopeless, Ordered, Shared};
 use crate::resp::compose::Mark;
 use crate::resp::request::Request;
+use crate::rows::Part;
 
 #[derive(Debug)]
 pub struct Pipeline {
@@ -21,6 +23,11 @@ pub struct Pipeline {
     /// The open batch may grow to so many bytes without a further look.
     allowed: usize,
 }
+
+const NEVER: AutoExec = AutoExec {
+    bytes: usize::MAX,
+    commands: u64::MAX,
+};
 
 /// What a commit did besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +41,20 @@ pub enum Committed {
 
 impl Pipeline {
     pub fn new(shared: Arc<Shared>) -> Self {
-        let never = AutoExec {
-            bytes: usize::MAX,
-            commands: u64::MAX,
-        };
         Self {
             request: Request::new(Arc::clone(&shared.pool)),
             when_full: shared.config.when_full,
-            auto: shared.config.auto_exec.unwrap_or(never),
+            auto: shared.config.auto_exec.unwrap_or(NEVER),
             shared,
             allowed: 0,
+        }
+    }
+
+    /// One whose batches end where a load says so.
+    pub fn for_load(shared: Arc<Shared>) -> Self {
+        Self {
+            auto: NEVER,
+            ..Self::new(shared)
         }
     }
 
@@ -98,6 +109,18 @@ impl Pipeline {
     pub fn execute(&mut self, ticket: Option<u32>) {
         self.allowed = 0;
         self.shared.execute(self.request.seal(), ticket);
+    }
+
+    /// The same for a load; its report has what became of all of that.
+    pub(crate) fn execute_part(&mut self, part: Part, ticket: Option<u32>) {
+        self.allowed = 0;
+        let load = Some(Arc::clone(&part.tally));
+        let batch = Batch {
+            part: Some(part),
+            ..self.request.seal()
+        };
+        self.shared
+            .execute_and(batch, ticket.map(|ticket| Ordered { ticket, load }));
     }
 
     /// Forgets everything appended; returns how many commands.

@@ -10,7 +10,7 @@ use super::replies;
 use crate::config::{Encoding, Replies};
 use crate::error::Error;
 use crate::loader::{Answer, Notice, Reason, Report, Totals};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Failure, Origin, Outcome};
 
 /// What a call of `dispatch` is about. `index.js` knows them by the same names.
 const EXECUTED: u32 = 1;
@@ -93,7 +93,11 @@ pub(super) fn deliver(
         }
         Notice::Failed(one) => {
             shared.taken(one.size());
-            call(FAILED, &[failure(js, &one)?])
+            let load = match one.origin {
+                Some(origin) => js.count(u64::from(origin.load))?,
+                None => js.undefined()?,
+            };
+            call(FAILED, &[failure(js, &one)?, load])
         }
         Notice::Reconnected { reason, address } => {
             let reason: &[u8] = match reason {
@@ -202,6 +206,12 @@ pub(super) fn add_totals(js: Js, object: sys::napi_value, totals: &Totals, elaps
 fn failure(js: Js, failure: &Failure) -> Result<sys::napi_value> {
     let object = js.object()?;
     js.set(object, "index", js.count(failure.index)?)?;
+    if let Some(Origin { row, line, .. }) = failure.origin {
+        js.set(object, "row", js.count(row)?)?;
+        if let Some(line) = line {
+            js.set(object, "line", js.count(line)?)?;
+        }
+    }
     js.set(object, "command", js.text(failure.command.as_bytes())?)?;
     if let Some(key) = &failure.key {
         js.set(object, "key", js.buffer(key)?)?;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::append::{Problem, Target};
 use super::js::{Failed, Js, Result, check};
+use super::load::Loads;
 use super::notices::{Mailbox, Queue};
 use super::template::Templates;
 use crate::config::Encoding;
@@ -38,6 +39,7 @@ pub(super) struct Slot {
     pub(super) looker: Arc<Looker>,
     pub(super) encoding: Encoding,
     pub(super) state: State,
+    pub(super) loads: Loads,
     pub(super) mailbox: Arc<Mailbox>,
     /// Closes when the pipeline's task is over, and with it its connection.
     pub(super) over: watch::Receiver<()>,
@@ -54,11 +56,16 @@ pub(super) enum State {
 impl Slot {
     /// Nothing can be appended any more; what was and is not executed is forgotten.
     pub(super) fn end(&mut self, error: Error) {
-        if !matches!(self.state, State::Ended(_)) {
+        if !self.has_ended() {
+            self.end_loads();
             self.pipeline.retire();
             self.query.retire();
             self.state = State::Ended(error);
         }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ended(_))
     }
 
     /// Why nothing can be appended now.

@@ -9,16 +9,20 @@ use napi::sys;
 
 use super::append;
 use super::environment::{Environment, Slot, State};
-use super::js::{Callback, Js, Result};
+use super::js::{Callback, Failed, Js, Result};
+use super::load;
 use super::template;
 
-/// `{ append, appendList, length, needsDrain, expand, expanded }`, each a function of a handle, and `fill`, of a template.
+/// `{ append, appendList, length, needsDrain, expand, expanded }`, each a function of a handle, and `fill`, of a template;
+/// `beginRow` and `endRow` are of a load.
 pub(super) fn functions(js: Js, environment: &'static Environment) -> Result<sys::napi_value> {
     let object = js.object()?;
     for (name, callback) in [
         ("append", append::append as Callback),
         ("appendList", append::append_list),
         ("fill", template::fill),
+        ("beginRow", load::begin_row),
+        ("endRow", load::end_row),
         ("length", length),
         ("needsDrain", needs_drain),
         ("expand", expand),
@@ -65,22 +69,40 @@ fn turn(js: Js, slot: &mut Slot, from: &State, to: State) -> Result<sys::napi_va
 /// Null, which JavaScript sees as undefined, where there is no such pipeline.
 ///
 /// # Safety
-/// Called from a callback of Node-API with its own arguments, whose data pointer is the environment's state.
+/// As for [`with_arguments`].
 unsafe fn with(
     env: sys::napi_env,
     info: sys::napi_callback_info,
     look: impl FnOnce(Js, &mut Slot) -> Result<sys::napi_value>,
 ) -> sys::napi_value {
+    // SAFETY: passed on.
+    unsafe {
+        with_arguments(env, info, |js, environment, [handle]| {
+            let mut slots = environment.slots.borrow_mut();
+            look(js, slots.of(js, handle).map_err(|_| Failed)?)
+        })
+    }
+}
+
+/// Null, which JavaScript sees as undefined, where that fails.
+///
+/// # Safety
+/// Called from a callback of Node-API with its own arguments, whose data pointer is the environment's state.
+pub(super) unsafe fn with_arguments<const N: usize>(
+    env: sys::napi_env,
+    info: sys::napi_callback_info,
+    look: impl FnOnce(Js, &Environment, [sys::napi_value; N]) -> Result<sys::napi_value>,
+) -> sys::napi_value {
     // SAFETY: `env` is the environment of this very callback.
     let js = unsafe { Js::new(env) };
-    let (mut count, mut handle, mut data) = (1, ptr::null_mut(), ptr::null_mut());
-    // SAFETY: `handle` has room for the one value asked for; all are written on success.
+    let (mut count, mut values, mut data) = (N, [ptr::null_mut(); N], ptr::null_mut());
+    // SAFETY: `values` has room for as many as are asked for; all are written on success.
     let status = unsafe {
         sys::napi_get_cb_info(
             env,
             info,
             &raw mut count,
-            &raw mut handle,
+            values.as_mut_ptr(),
             ptr::null_mut(),
             &raw mut data,
         )
@@ -90,9 +112,6 @@ unsafe fn with(
     }
     // SAFETY: the data pointer of these functions is the environment's state; see `functions`.
     let environment = unsafe { &*data.cast::<Environment>() };
-    let looked = catch_unwind(AssertUnwindSafe(|| {
-        let mut slots = environment.slots.borrow_mut();
-        look(js, slots.of(js, handle).ok()?).ok()
-    }));
+    let looked = catch_unwind(AssertUnwindSafe(|| look(js, environment, values).ok()));
     looked.ok().flatten().unwrap_or(ptr::null_mut())
 }

@@ -93,6 +93,14 @@ impl Js {
         Ok(number)
     }
 
+    #[inline]
+    pub(super) fn double(self, value: sys::napi_value) -> Result<f64> {
+        let mut number = 0.0;
+        // SAFETY: `value` is live in the current callback; `number` is written on success.
+        check(unsafe { sys::napi_get_value_double(self.env, value, &raw mut number) })?;
+        Ok(number)
+    }
+
     pub(super) fn text(self, text: &[u8]) -> Result<sys::napi_value> {
         made!(
             self,

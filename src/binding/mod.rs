@@ -11,6 +11,7 @@ mod environment;
 mod fill;
 mod frequent;
 mod js;
+mod load;
 mod notices;
 mod options;
 mod replies;

@@ -11,6 +11,7 @@ use super::convert;
 use super::environment::{Environment, Slot, State};
 use super::frequent;
 use super::js::{Failed, Js};
+use super::load::Loads;
 use super::notices::{Mailbox, Queue};
 use super::options::NativeOptions;
 use super::runtime;
@@ -67,7 +68,7 @@ pub(crate) fn commands(env: Env) -> Result<Object<'static>> {
 /// What is called once a row.
 #[napi(
     catch_unwind,
-    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>"
+    ts_return_type = "Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'beginRow', (handle: number, load: number, row: number) => boolean> & Record<'endRow', (handle: number) => number | undefined> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>"
 )]
 pub(crate) fn frequent(env: Env) -> Result<Object<'static>> {
     let js = js(env);
@@ -104,6 +105,7 @@ pub(crate) fn open(env: Env, options: NativeOptions) -> Result<u32> {
             looker: Arc::new(Looker::default()),
             encoding,
             state: State::Open,
+            loads: Loads::default(),
             mailbox,
             over,
         }
@@ -282,12 +284,12 @@ impl From<Failed> for napi::Error {
     }
 }
 
-fn js(env: Env) -> Js {
+pub(super) fn js(env: Env) -> Js {
     // SAFETY: generated functions get the environment that is calling them.
     unsafe { Js::new(env.raw()) }
 }
 
-fn with<T>(env: Env, handle: u32, look: impl FnOnce(&mut Slot) -> T) -> Result<T> {
+pub(super) fn with<T>(env: Env, handle: u32, look: impl FnOnce(&mut Slot) -> T) -> Result<T> {
     let mut slots = Environment::of(js(env))?.slots.borrow_mut();
     let slot = slots.get(handle).ok_or(Failed)?;
     Ok(look(slot))

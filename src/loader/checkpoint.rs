@@ -88,11 +88,12 @@ impl Checkpoint {
         }
     }
 
-    /// The next batch's number, and the request that stores it.
-    pub(super) fn next_mark(&mut self) -> Vec<u8> {
+    /// The next batch's number, and the request that stores it; of a load of rows, with the last of them.
+    pub(super) fn next_mark(&mut self, row: Option<u64>) -> Vec<u8> {
         self.number += 1;
         let run = self.run.get_or_insert_with(nonce);
         let number = self.number.to_string();
+        let row = row.map(|row| row.to_string()).unwrap_or_default();
         encode(&[
             b"HSET",
             &self.key,
@@ -101,7 +102,7 @@ impl Checkpoint {
             b"batch",
             number.as_bytes(),
             b"row",
-            b"",
+            row.as_bytes(),
         ])
     }
 
@@ -342,7 +343,7 @@ mod tests {
         checkpoint.adopt();
         assert_eq!(checkpoint.answer(&reply), Some(Progress { batch: 7, row: None }));
         assert_eq!(
-            String::from_utf8(checkpoint.next_mark())
+            String::from_utf8(checkpoint.next_mark(None))
                 .unwrap()
                 .matches("\r\n8\r\n")
                 .count(),
@@ -354,7 +355,7 @@ mod tests {
     fn a_load_that_has_begun_adopts_no_other() {
         let mut checkpoint = Checkpoint::new(b"k".to_vec());
         checkpoint.found = Some(Stored::read(&stored(&[("run", "other"), ("batch", "7")])).unwrap());
-        checkpoint.next_mark();
+        checkpoint.next_mark(None);
         checkpoint.adopt();
         assert_eq!(checkpoint.number(), 1);
         assert_ne!(checkpoint.run.as_deref(), Some("other"));

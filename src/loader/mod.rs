@@ -32,10 +32,11 @@ pub use self::question::{Answer, Question};
 pub use self::work::run;
 use crate::batch::{Batch, Pool};
 use crate::config::Config;
-use crate::connection::state::{Exchange, Listening, Settings};
+use crate::connection::state::{Exchange, Finished, Listening, Settings};
 use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
+use crate::rows::{self, Tally};
 
 /// Told what happened; called on the runtime's thread, must not block.
 pub trait Listener: Send + Sync + 'static {
@@ -92,6 +93,17 @@ pub struct Report {
     pub error: Option<Error>,
 }
 
+impl Report {
+    fn of(load: &Tally) -> Self {
+        let rows::Known { outcome, error, .. } = load.look();
+        Self {
+            outcome,
+            error,
+            ..Self::default()
+        }
+    }
+}
+
 /// Totals since the start.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
@@ -144,9 +156,16 @@ struct Live {
 #[derive(Debug)]
 enum Work {
     Batch(Batch),
-    /// Report on everything since the last report.
-    Report(u32),
+    Report(Ordered),
     Question(u32, Question),
+}
+
+/// A report that is wanted, behind what was executed before.
+#[derive(Debug)]
+pub(crate) struct Ordered {
+    pub(crate) ticket: u32,
+    /// On a load; else on everything of the pipeline's own since the last such report.
+    pub(crate) load: Option<Arc<Tally>>,
 }
 
 /// A look at a pipeline.
@@ -179,18 +198,33 @@ impl Shared {
 
     /// Hands over a batch, which may be empty, and with a ticket asks for a report.
     pub(crate) fn execute(&self, batch: Batch, ticket: Option<u32>) {
+        self.execute_and(batch, ticket.map(|ticket| Ordered { ticket, load: None }));
+    }
+
+    pub(crate) fn execute_and(&self, batch: Batch, report: Option<Ordered>) {
         let mut inbox = lock(&self.inbox);
         if let Some(error) = inbox.closed.clone() {
             drop(inbox);
-            return self.refuse(batch, ticket, error);
+            return self.refuse(batch, report, error);
         }
         if batch.commands > 0 {
             self.budget.execute(batch.bytes);
             inbox.work.push_back(Work::Batch(batch));
         }
-        inbox.work.extend(ticket.map(Work::Report));
+        inbox.work.extend(report.map(Work::Report));
         drop(inbox);
         self.wake.notify_one();
+    }
+
+    /// A row of a load makes no command: that counts as one that has failed.
+    pub(crate) fn fail(&self, load: &Tally, failure: Failure) {
+        let totals = &mut lock(&self.known).totals;
+        totals.outcome.fail(failure.clone(), self.config.max_failures);
+        load.fail(failure.clone());
+        if self.listening() == Listening::Yes {
+            self.budget.keep(failure.size().cast_signed());
+            self.listener.notify(Notice::Failed(failure));
+        }
     }
 
     /// Asks something about the load, behind everything executed; [`Notice::Answered`] comes under `ticket`.
@@ -207,31 +241,44 @@ impl Shared {
     }
 
     /// A batch that nobody will take on: none of it is done.
-    fn refuse(&self, batch: Batch, ticket: Option<u32>, error: Error) {
-        let mut report = Report::default();
+    fn refuse(&self, batch: Batch, report: Option<Ordered>, error: Error) {
+        let mut told = Report::default();
         if batch.commands > 0 {
-            let mut exchange = Exchange::new(self.settings());
-            exchange.push(batch, 0);
-            exchange.give_up(&error);
-            for failure in exchange.take_overheard() {
+            let (finished, overheard) = self.refused(batch, &error);
+            for failure in overheard {
                 self.budget.keep(failure.size().cast_signed());
                 self.listener.notify(Notice::Failed(failure));
             }
-            for finished in exchange.take_finished() {
-                let max = self.config.max_failures;
+            let max = self.config.max_failures;
+            for finished in finished {
                 let totals = &mut lock(&self.known).totals;
                 totals.batches += 1;
                 totals.outcome.add(finished.outcome.clone(), max);
-                report.outcome.add(finished.outcome, max);
-                report.replies.extend(finished.replies);
+                match finished.load {
+                    Some(load) => load.add(finished.outcome, finished.error),
+                    None => {
+                        told.outcome.add(finished.outcome, max);
+                        told.replies.extend(finished.replies);
+                    }
+                }
             }
         }
-        report.error = Some(error);
-        if let Some(ticket) = ticket {
-            self.budget.keep(report.replies.len().cast_signed());
-            let report = Box::new(report);
-            self.listener.notify(Notice::Executed { ticket, report });
+        let Some(Ordered { ticket, load }) = report else { return };
+        if let Some(load) = load {
+            told = Report::of(&load);
         }
+        told.error.get_or_insert(error);
+        self.budget.keep(told.replies.len().cast_signed());
+        let report = Box::new(told);
+        self.listener.notify(Notice::Executed { ticket, report });
+    }
+
+    /// What there is to tell of a batch that nobody takes on, and of each of its commands to those who listen.
+    fn refused(&self, batch: Batch, error: &Error) -> (Vec<Finished>, Vec<Failure>) {
+        let mut exchange = Exchange::new(self.settings());
+        exchange.push(batch, 0);
+        exchange.give_up(error);
+        (exchange.take_finished(), exchange.take_overheard())
     }
 
     /// Ends the work: what is outstanding is given up with this error.

@@ -3,8 +3,10 @@
 use std::mem;
 
 use super::work::{Loader, Step};
-use super::{Notice, lock};
+use super::{Notice, Ordered, Report, lock};
+use crate::batch::Batch;
 use crate::connection::state::Finished;
+use crate::error::Error;
 use crate::outcome::Failure;
 
 impl Loader {
@@ -32,8 +34,25 @@ impl Loader {
         }
     }
 
+    /// Nothing of a load goes behind what was given up of it.
+    pub(super) fn refuse(&mut self, batch: Batch, error: &Error) {
+        let bytes = batch.bytes;
+        let (finished, overheard) = self.shared.refused(batch, error);
+        self.count(&finished);
+        self.tell_failures(overheard);
+        for finished in finished {
+            self.add(finished);
+        }
+        for ticket in self.shared.budget.settle(bytes, 1) {
+            self.tell(Notice::Settled { ticket });
+        }
+    }
+
     /// A batch is over: it goes into the report.
     pub(super) fn add(&mut self, finished: Finished) {
+        if let Some(load) = finished.load {
+            return load.add(finished.outcome, finished.error);
+        }
         self.report
             .outcome
             .add(finished.outcome, self.shared.config.max_failures);
@@ -49,13 +68,21 @@ impl Loader {
 
     /// Reports whose turn it is.
     pub(super) fn report(&mut self) {
-        while let Some(Step::Report(ticket)) = self.order.front() {
-            let ticket = *ticket;
-            self.order.pop_front();
-            // What a report holds stays counted until JavaScript takes it.
-            self.count_kept();
-            let report = Box::new(mem::take(&mut self.report));
-            self.kept -= report.replies.len();
+        while let Some(Step::Report(_)) = self.order.front() {
+            let Some(Step::Report(Ordered { ticket, load })) = self.order.pop_front() else {
+                return;
+            };
+            let report = match load {
+                Some(load) => Report::of(&load),
+                None => {
+                    // What a report holds stays counted until JavaScript takes it.
+                    self.count_kept();
+                    let report = mem::take(&mut self.report);
+                    self.kept -= report.replies.len();
+                    report
+                }
+            };
+            let report = Box::new(report);
             self.tell(Notice::Executed { ticket, report });
         }
     }
@@ -70,6 +97,10 @@ impl Loader {
     /// Tells failures to those who listen. Counted before, as JavaScript may take them at once.
     pub(super) fn tell_overheard(&mut self) {
         let overheard = self.exchange.take_overheard();
+        self.tell_failures(overheard);
+    }
+
+    fn tell_failures(&mut self, overheard: Vec<Failure>) {
         let bytes: usize = overheard.iter().map(Failure::size).sum();
         self.shared.budget.keep(bytes.cast_signed());
         for failure in overheard {

@@ -14,7 +14,8 @@ use super::connect::{Before, connect};
 use super::question::{Audit, Question};
 use super::standby::Standby;
 use super::takeover::Predecessor;
-use super::{Notice, Reason, Report, Shared, Work, lock};
+use super::{Notice, Ordered, Reason, Report, Shared, Work, lock};
+use crate::batch::Batch;
 use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
 use crate::connection::state::Exchange;
@@ -74,7 +75,7 @@ pub(super) struct Loader {
 
 pub(super) enum Step {
     Batch,
-    Report(u32),
+    Report(Ordered),
 }
 
 impl Loader {
@@ -369,19 +370,32 @@ impl Loader {
 
     fn take_on(&mut self, work: Work) {
         match work {
-            Work::Batch(batch) => {
-                let index = self.next_index;
-                self.next_index += batch.commands;
-                let mark = self.checkpoint.as_mut().map(Checkpoint::next_mark);
-                self.exchange.push_marked(batch, index, mark);
-                self.order.push_back(Step::Batch);
-            }
-            Work::Report(ticket) => {
-                self.next_index = 0;
-                self.order.push_back(Step::Report(ticket));
+            Work::Batch(batch) => self.take_on_batch(batch),
+            Work::Report(report) => {
+                if report.load.is_none() {
+                    self.next_index = 0;
+                }
+                self.order.push_back(Step::Report(report));
             }
             Work::Question(ticket, question) => self.ask(ticket, question),
         }
+    }
+
+    fn take_on_batch(&mut self, batch: Batch) {
+        let load = batch.part.as_ref().map(|part| &part.tally);
+        if let Some(error) = load.and_then(|load| load.error()) {
+            return self.refuse(batch, &error);
+        }
+        let row = batch.part.as_ref().and_then(|part| part.rows.last());
+        let mut index = 0;
+        // A load counts its commands itself.
+        if batch.part.is_none() {
+            index = self.next_index;
+            self.next_index += batch.commands;
+        }
+        let mark = self.checkpoint.as_mut().map(|checkpoint| checkpoint.next_mark(row));
+        self.exchange.push_marked(batch, index, mark);
+        self.order.push_back(Step::Batch);
     }
 }
 

@@ -218,6 +218,7 @@ impl Request {
             segments,
             commands,
             bytes,
+            part: None,
         }
     }
 

@@ -167,12 +167,12 @@ impl Exchange {
     }
 
     /// The same with a mark: a request that its transaction ends in.
-    pub fn push_marked(&mut self, batch: Batch, index: u64, mark: Option<Vec<u8>>) {
+    pub fn push_marked(&mut self, mut batch: Batch, index: u64, mark: Option<Vec<u8>>) {
         let serial = self.serial;
         self.serial += 1;
         let silent = self.settings.replies == Replies::Off;
         let fence = Fence::new(Some(serial));
-        let open = OpenBatch::new(serial, index, &batch, fence.reply().to_vec(), self.settings);
+        let open = OpenBatch::new(serial, index, &mut batch, fence.reply().to_vec(), self.settings);
         self.batches.push_back(open);
         // An empty EXEC has no element that would end it.
         let wrap = self.settings.transaction == Transaction::EachBatch && batch.commands > 0;

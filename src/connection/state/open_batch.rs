@@ -1,5 +1,7 @@
 //! A batch that is on its way, and what is known of it by now.
 
+use std::sync::Arc;
+
 use super::frame::{Data, Doubt};
 use super::gathered::Gathered;
 use crate::batch::Batch;
@@ -7,6 +9,7 @@ use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
 use crate::resp::value::parse;
+use crate::rows::{Part, Tally};
 
 /// What the machine needs of the options.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,8 @@ pub struct Finished {
     pub executed: bool,
     /// Why it was given up.
     pub error: Option<Error>,
+    /// The load that it is a part of.
+    pub load: Option<Arc<Tally>>,
 }
 
 #[derive(Debug)]
@@ -65,10 +70,12 @@ pub(super) struct OpenBatch {
     /// With `collect`, the replies to those, by place.
     expelled_replies: Vec<(u64, Vec<u8>)>,
     settings: Settings,
+    /// Of a load of rows.
+    part: Option<Part>,
 }
 
 impl OpenBatch {
-    pub(super) fn new(serial: u64, first_index: u64, batch: &Batch, fence: Vec<u8>, settings: Settings) -> Self {
+    pub(super) fn new(serial: u64, first_index: u64, batch: &mut Batch, fence: Vec<u8>, settings: Settings) -> Self {
         let outcome = Outcome {
             commands: batch.commands,
             bytes: batch.bytes as u64,
@@ -87,6 +94,7 @@ impl OpenBatch {
             executed: false,
             expelled_replies: Vec::new(),
             settings,
+            part: batch.part.take(),
         }
     }
 
@@ -103,7 +111,8 @@ impl OpenBatch {
     }
 
     pub(super) fn collects(&self) -> bool {
-        self.settings.replies == Replies::Collect
+        // Nobody takes those of a load.
+        self.settings.replies == Replies::Collect && self.part.is_none()
     }
 
     pub(super) fn overhear(&mut self, listening: Listening) {
@@ -157,13 +166,17 @@ impl OpenBatch {
             return None;
         }
         let (command, key) = data.next_command();
-        let failure = Failure {
+        let mut failure = Failure {
             index: data.next_index(),
+            origin: None,
             command,
             key,
             code: code.to_owned(),
             message: message.to_owned(),
         };
+        if let Some(part) = &self.part {
+            part.locate(&mut failure, data.next_index() - self.first_index);
+        }
         if kept {
             self.outcome.failures.push(failure.clone());
         }
@@ -324,6 +337,7 @@ impl OpenBatch {
             replies: insert(self.replies.into_bytes(), self.expelled_replies),
             executed: self.executed,
             error,
+            load: self.part.map(|part| part.tally),
         }
     }
 }

@@ -1,0 +1,271 @@
+'use strict'
+
+// A load: rows are made commands of, one by one, with waits where the server is slower. Which commands come from which row is
+// kept natively, and so is what became of them; here is what JavaScript has a part in: callbacks, signals, the end.
+
+const native = require('../binding.js')
+const { RespipeError } = require('./errors.js')
+
+/** What the end of a row asks for; the first two are those of `src/binding/load.rs`. */
+const NEXT = { WAIT: 1, STOP: 2, ROOM: 3 }
+
+/** Milliseconds after which what slow rows have made is executed, though it is less than a batch. */
+const IDLE = 100
+
+/** Rows that come in that time where the load is not slow: about a batch. */
+const BATCH_ROWS = 512
+
+/** What an append throws where a row makes no command. */
+const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RESPIPE_BUFFER_FULL']
+
+/**
+ * @typedef {object} Host the pipeline, as its loads see it
+ * @property {object} bulk
+ * @property {number} handle
+ * @property {boolean} hasCheckpoint
+ * @property {{ beginRow: Function, endRow: Function }} frequent native functions
+ * @property {(map: (row: unknown, bulk: object) => unknown, row: unknown) => void} map runs a mapper
+ * @property {() => string} refused the command that could not be appended then, if it was one
+ * @property {(load: Load) => void} attend from here on the load hears of its failures, and of work that is given up
+ * @property {(load: Load) => void} dismiss
+ * @property {() => RespipeError | undefined} ended why nothing can be appended any more
+ * @property {() => Promise<void>} drained
+ * @property {() => Promise<void>} idle
+ * @property {(start: (ticket: number) => void) => Promise<object>} report of what native code will tell under the ticket
+ * @property {() => Promise<{ batch: number, row?: number } | null>} lastCheckpoint
+ * @property {() => Promise<{ serverErrorReplies?: number | null }>} errorReplies
+ */
+
+class Load {
+  #host
+  #options
+  #map
+  #command
+  #number
+  #first = 0
+  #row = 0
+  /** Why no more rows are taken, once that is so: `{ error, forgets }`; without an error, native code knows it. */
+  #halt
+  #wake = () => {}
+  #finished
+  #began = performance.now()
+  #before
+  #progress
+  #idle
+  #abort = () => this.halt(new RespipeError('RESPIPE_ABORTED', 'the load was aborted by its signal'), true)
+
+  /** @type {() => void} called once no more rows are taken, if that is not the end of them */
+  onHalt = () => {}
+
+  /**
+   * @param {Host} host
+   * @param {object} options as `readLoadOptions` returns them
+   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string }} mapper `command`: in whose name rows fail
+   */
+  constructor(host, options, { map, command = '' } = {}) {
+    this.#host = host
+    this.#options = options
+    this.#map = map
+    this.#command = command
+    if (options.resume && !host.hasCheckpoint) {
+      throw new RespipeError('RESPIPE_INVALID_OPTION', 'resume needs the option checkpoint of the pipeline')
+    }
+  }
+
+  get number() {
+    return this.#number
+  }
+
+  get isHalted() {
+    return this.#halt !== undefined
+  }
+
+  /** Begins; with `resume` behind the rows that the server holds. `begin` is given the first row, and returns the load's number. */
+  async open(begin = () => native.openLoad(this.#host.handle, this.#options.maxFailed)) {
+    const { resume, signal, onProgress, progressIntervalMs } = this.#options
+    if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
+    const ended = this.#host.ended()
+    if (ended !== undefined) throw ended
+    if (signal?.aborted) this.#abort()
+    else signal?.addEventListener('abort', this.#abort, { once: true })
+    this.#before = native.stats(this.#host.handle)
+    this.#number = begin(this.#first)
+    this.#host.attend(this)
+    if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs)
+    return this
+  }
+
+  /** Executes now and then what has come, for sources that are slower than the server. */
+  hurry() {
+    let before = 0
+    this.#idle = setInterval(() => {
+      const rows = this.#row - before
+      before = this.#row
+      if (rows < BATCH_ROWS) native.executeLoad(this.#host.handle, this.#number)
+    }, IDLE).unref()
+  }
+
+  /** Makes commands of a row. Returns what has to come first before the next one, if anything: to be given to `after`. */
+  row(row, isLastTry = false) {
+    if (this.#halt !== undefined) return NEXT.STOP
+    if (this.#row < this.#first) {
+      this.#row++
+      return undefined
+    }
+    const { handle, frequent } = this.#host
+    if (!frequent.beginRow(handle, this.#number, this.#row)) {
+      this.halt(this.#host.ended(), true)
+      return NEXT.STOP
+    }
+    let next
+    try {
+      this.#host.map(this.#map, row)
+      next = frequent.endRow(handle)
+    } catch (error) {
+      if (!(error instanceof RespipeError && ROW_ERRORS.includes(error.code))) {
+        native.undoRow(handle)
+        this.halt(error, error instanceof RespipeError)
+        return NEXT.STOP
+      }
+      if (error.code === 'RESPIPE_BUFFER_FULL' && !isLastTry) {
+        native.undoRow(handle)
+        return NEXT.ROOM
+      }
+      next = native.failRow(handle, this.#command || this.#host.refused(), error.code, error.message) || undefined
+    }
+    this.#row++
+    return next
+  }
+
+  /** What the end of this row asks for is seen to. */
+  async after(next, row) {
+    try {
+      if (next === NEXT.ROOM) {
+        // What is on its way may be in the way. A row that finds no room then never will.
+        native.executeLoad(this.#host.handle, this.#number)
+        await this.unlessHalted(this.#host.idle())
+        if (this.#halt !== undefined) return
+        next = this.row(row, true)
+      }
+      if (next === NEXT.WAIT) await this.unlessHalted(this.#host.drained())
+      else if (next === NEXT.STOP) this.halt(undefined, true)
+    } catch (error) {
+      this.halt(error, true)
+    }
+  }
+
+  /** Resolves as `promise` does, or with undefined once no more rows are taken. */
+  unlessHalted(promise) {
+    if (this.#halt !== undefined) return undefined
+    return new Promise((resolve, reject) => {
+      this.#wake = resolve
+      promise.then(resolve, reject)
+    })
+  }
+
+  /** No more rows are taken, for that reason. What was not executed is, or is forgotten. */
+  halt(error, forgets = false) {
+    if (this.#halt !== undefined) return
+    this.#halt = { error, forgets }
+    if (this.#finished !== undefined) return
+    this.#wake()
+    this.onHalt()
+  }
+
+  /** Work of the pipeline was given up: this load's too? */
+  check() {
+    if (native.loadStats(this.#host.handle, this.#number).isGivenUp) this.halt(undefined, true)
+  }
+
+  /** A command of it has failed. */
+  heard(failure) {
+    if (this.#options.onFailure === null) return
+    try {
+      this.#options.onFailure(failure)
+    } catch (error) {
+      this.halt(error)
+    }
+  }
+
+  get listens() {
+    return this.#options.onFailure !== null
+  }
+
+  /** Waits for what is executed; resolves with a summary, or rejects with what has ended the load. */
+  finish() {
+    this.#finished ??= this.#finish()
+    return this.#finished
+  }
+
+  async #finish() {
+    const { handle } = this.#host
+    clearInterval(this.#idle)
+    if (this.#number === undefined) throw this.#halt.error
+    let outcome, error
+    try {
+      const forgets = this.#halt?.forgets ?? false
+      outcome = await this.#host.report((ticket) => native.closeLoad(handle, this.#number, ticket, forgets))
+    } catch (reason) {
+      error = reason
+      outcome = reason.outcome
+    }
+    const { maxFailed } = this.#options
+    if (error === undefined && this.#halt?.error === undefined && outcome.failed >= maxFailed) {
+      const commands = outcome.failed === 1 ? '1 command has' : `${outcome.failed} commands have`
+      error = new RespipeError('RESPIPE_TOO_MANY_FAILURES', `${commands} failed, of which ${maxFailed} were too many`)
+    }
+    // What ended it first comes first.
+    error = this.#halt?.error ?? error
+    const summary = { ...outcome, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
+    this.#tellProgress()
+    this.#close()
+    error ??= this.#halt?.error
+    if (error === undefined) return summary
+    if (error instanceof RespipeError) error.outcome ??= summary
+    throw error
+  }
+
+  #close() {
+    clearInterval(this.#progress)
+    this.#options.signal?.removeEventListener('abort', this.#abort)
+    this.#host.dismiss(this)
+    native.forgetLoad(this.#host.handle, this.#number)
+  }
+
+  #totals() {
+    const { handle } = this.#host
+    const { reconnects, resent } = native.stats(handle)
+    const { batches } = native.loadStats(handle, this.#number)
+    return {
+      batches,
+      reconnects: reconnects - this.#before.reconnects,
+      resent: resent - this.#before.resent,
+      elapsedMs: performance.now() - this.#began,
+    }
+  }
+
+  #tellProgress() {
+    const { onProgress } = this.#options
+    if (onProgress === null) return
+    const { handle } = this.#host
+    const { bufferedBytes, inFlightBytes, connected } = native.stats(handle)
+    const { isGivenUp, ...known } = native.loadStats(handle, this.#number)
+    try {
+      onProgress({ rows: this.#row, ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
+    } catch (error) {
+      this.halt(error)
+    }
+  }
+}
+
+/** The row behind the last one that the server holds. */
+function firstRow(held) {
+  if (held === null) return 0
+  if (held.row !== undefined) return held.row + 1
+  throw new RespipeError(
+    'RESPIPE_REFUSED',
+    'the checkpoint tells of batches without rows: it is no load that resume could go on with',
+  )
+}
+
+module.exports = { BATCH_ROWS, Load, NEXT }

@@ -1,0 +1,54 @@
+'use strict'
+
+// What makes commands of a row: a function, a template, or the text of one.
+
+const { types } = require('node:util')
+const { describe, isArray, isRecord } = require('./arguments.js')
+const { RespipeError } = require('./errors.js')
+const { originOf } = require('./template.js')
+
+/**
+ * @param {import('./load.js').Host} host
+ * @param {unknown} mapper
+ * @returns {{ map: (row: unknown, bulk: object) => unknown, command: string }}
+ */
+function mapperOf(host, mapper) {
+  if (typeof mapper === 'string' || isArray(mapper)) return ofTemplate(host.bulk.template(mapper))
+  if (typeof mapper !== 'function') {
+    throw invalid(`the mapper must be a function, a template or the text of one, not ${describe(mapper)}`)
+  }
+  const origin = originOf(mapper)
+  if (origin === undefined) return { map: ofFunction(mapper), command: '' }
+  if (origin.bulk !== host.bulk) throw invalid('the template belongs to another pipeline: its commands would go there')
+  return ofTemplate(mapper)
+}
+
+function ofTemplate(template) {
+  const { command } = originOf(template)
+  const map = (row) => {
+    if (typeof row === 'object' && isRecord(row)) return template(row)
+    throw invalid(`the row is ${describeRow(row)}: a template takes objects`)
+  }
+  return { map, command }
+}
+
+function ofFunction(mapper) {
+  return (row, bulk) => {
+    const result = mapper(row, bulk)
+    // The commands behind an await would be none of this row's.
+    if (result !== bulk && types.isPromise(result)) {
+      result.catch(() => {})
+      throw new RespipeError('RESPIPE_UNSUPPORTED', 'an async mapper: a row is over when the mapper returns')
+    }
+  }
+}
+
+function describeRow(row) {
+  return isArray(row) ? 'an array' : describe(row)
+}
+
+function invalid(message) {
+  return new RespipeError('RESPIPE_INVALID_ARGUMENT', message)
+}
+
+module.exports = { mapperOf }

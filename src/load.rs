@@ -1,0 +1,160 @@
+//! A load of rows: from which rows the commands of a batch come, when a batch is full, whether to go on.
+//!
+//! Rows come from JavaScript (`binding`) or from a file (`source`), one by one: begun, made commands of, ended. A batch ends with
+//! a row, never within. What became of the load is told apart from all else that the pipeline does.
+
+use std::mem;
+use std::sync::Arc;
+
+use crate::config::Transaction;
+use crate::loader::Shared;
+use crate::outcome::{Failure, Origin};
+use crate::pipeline::Pipeline;
+use crate::resp::compose::Mark;
+use crate::rows::{Part, Rows, Tally};
+
+/// A batch is executed at so many bytes, where `autoExec` says nothing else: as much as fills a segment.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// The same for transactions: each is answered before the next is written, which is seldom then.
+const TRANSACTION_BYTES: usize = 256 * 1024;
+
+/// What a row has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    GoOn,
+    /// A batch was executed, and so much is on its way that it is time to wait.
+    Wait,
+    /// The work was given up, or too much of it has failed.
+    Stop,
+}
+
+/// The account of a load. It is kept apart from the pipeline whose open batch the load fills, which another one can stand in for.
+#[derive(Debug)]
+pub struct Load {
+    tally: Arc<Tally>,
+    /// Of the open batch.
+    rows: Rows,
+    row: Option<OpenRow>,
+    /// The place of the next command among those of the load. A row that made none has one, too.
+    next_index: u64,
+    batch_bytes: usize,
+    batch_commands: u64,
+}
+
+#[derive(Debug)]
+struct OpenRow {
+    row: u64,
+    line: Option<u64>,
+    /// What was in the batch before.
+    mark: Mark,
+}
+
+impl Load {
+    /// `number` is what JavaScript knows it by; `max_failed` as for [`Tally::new`].
+    pub fn new(shared: &Shared, number: u32, max_failed: u64) -> Self {
+        let config = &shared.config;
+        let bytes = match (config.auto_exec, config.transaction) {
+            (Some(auto), _) => auto.bytes,
+            (None, Transaction::EachBatch) => TRANSACTION_BYTES,
+            (None, Transaction::Off) => BATCH_BYTES,
+        };
+        Self {
+            tally: Arc::new(Tally::new(number, max_failed, config.max_failures)),
+            rows: Rows::default(),
+            row: None,
+            next_index: 0,
+            // Several of them on their way, however little may be.
+            batch_bytes: bytes.min(config.max_buffered / 16).max(1),
+            batch_commands: config.auto_exec.map_or(u64::MAX, |auto| auto.commands),
+        }
+    }
+
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// What is committed from here on belongs to this row; the line is that of a file.
+    #[inline]
+    pub fn begin_row(&mut self, pipeline: &Pipeline, row: u64, line: Option<u64>) {
+        let mark = pipeline.request.mark();
+        self.row = Some(OpenRow { row, line, mark });
+    }
+
+    /// The row has made all its commands.
+    #[inline]
+    pub fn end_row(&mut self, pipeline: &mut Pipeline) -> Next {
+        let Some(OpenRow { row, line, mark }) = self.row.take() else {
+            return Next::GoOn;
+        };
+        let request = &pipeline.request;
+        let commands = request.commands() - mark.commands;
+        self.rows.push(row, line, commands, mark.commands, self.next_index);
+        self.next_index += commands;
+        if request.committed_bytes() + self.rows.size() < self.batch_bytes && request.commands() < self.batch_commands {
+            return Next::GoOn;
+        }
+        self.execute(pipeline)
+    }
+
+    /// Forgets what the row has made.
+    pub fn undo_row(&mut self, pipeline: &mut Pipeline) {
+        if let Some(row) = self.row.take() {
+            pipeline.request.undo(&row.mark);
+        }
+    }
+
+    /// The row makes no command: it counts as one that has failed.
+    pub fn fail_row(&mut self, pipeline: &mut Pipeline, command: &str, code: &str, message: &str) -> Next {
+        let Some(OpenRow { row, line, mark }) = self.row.take() else {
+            return Next::GoOn;
+        };
+        pipeline.request.undo(&mark);
+        let failure = Failure {
+            index: self.next_index,
+            origin: Some(Origin {
+                load: self.tally.number(),
+                row,
+                line,
+            }),
+            command: command.to_owned(),
+            key: None,
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        pipeline.shared().fail(&self.tally, failure);
+        self.rows.push(row, line, 0, mark.commands, self.next_index);
+        self.next_index += 1;
+        self.next(pipeline)
+    }
+
+    /// Executes what the rows have made by now.
+    pub fn execute(&mut self, pipeline: &mut Pipeline) -> Next {
+        let part = self.part();
+        pipeline.execute_part(part, None);
+        self.next(pipeline)
+    }
+
+    /// No more rows come: the rest is executed, and what became of all is reported under `ticket`.
+    pub fn close(&mut self, pipeline: &mut Pipeline, ticket: u32) {
+        let part = self.part();
+        pipeline.execute_part(part, Some(ticket));
+    }
+
+    fn part(&mut self) -> Part {
+        Part {
+            tally: Arc::clone(&self.tally),
+            rows: mem::take(&mut self.rows),
+        }
+    }
+
+    fn next(&self, pipeline: &Pipeline) -> Next {
+        if self.tally.is_given_up() || self.tally.has_failed_enough() {
+            Next::Stop
+        } else if pipeline.shared().needs_drain() {
+            Next::Wait
+        } else {
+            Next::GoOn
+        }
+    }
+}
