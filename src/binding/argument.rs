@@ -11,6 +11,7 @@ use crate::command::{self, Role};
 use crate::error::Error;
 use crate::pipeline::Pipeline;
 use crate::resp::request::{BadText, MAX_ARGUMENT};
+use crate::template::fill;
 
 /// Why a value is no argument.
 #[derive(Debug)]
@@ -22,6 +23,17 @@ pub(super) enum Refusal {
     /// What is wrong with it: behind "argument 2 of hset ".
     Because(&'static str),
     Full(Error),
+}
+
+impl From<Refusal> for fill::Refusal {
+    #[cold]
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Composite | Refusal::WrongType => Self::WrongType,
+            Refusal::Because(reason) => Self::Because(reason),
+            Refusal::Full(error) => Self::Full(error),
+        }
+    }
 }
 
 /// Strings up to here are read with one call. 8 KiB of stack.
@@ -59,15 +71,13 @@ fn append_text(pipeline: &mut Pipeline, text: &[u16]) -> Result<(), Refusal> {
 #[cold]
 pub(super) fn refused_text(bad: BadText) -> Refusal {
     match bad {
-        BadText::LoneSurrogate => Refusal::Because(
-            "has half of a surrogate pair, which UTF-8 cannot express (see String.prototype.isWellFormed)",
-        ),
+        BadText::LoneSurrogate => Refusal::Because(fill::HALF_PAIR),
         BadText::TooLong => too_long(),
     }
 }
 
 fn too_long() -> Refusal {
-    Refusal::Because("is longer than 512 MiB, which no server takes")
+    Refusal::Because(fill::TOO_LONG)
 }
 
 /// Text that may be of any length: asked for that first, so that nothing is copied in vain.

@@ -13,21 +13,22 @@ use napi_derive::napi;
 
 use super::append::{self, INLINE, Problem, Stop};
 use super::environment::{Environment, State};
-use super::fill::Call;
+use super::fill::Given;
 use super::js::{self, Js};
 use crate::error::Error;
 use crate::pipeline::Committed;
+use crate::template::fill::Filling;
 use crate::template::{Input, OnNull, Template, compile};
 
 /// The templates of an environment, by number.
 #[derive(Default)]
 pub(super) struct Templates {
-    entries: Vec<Option<Box<Filling>>>,
+    entries: Vec<Option<Box<Entry>>>,
     free: Vec<usize>,
 }
 
 /// A template, and where its commands go.
-struct Filling {
+struct Entry {
     handle: u32,
     template: Template,
     on_null: OnNull,
@@ -36,12 +37,12 @@ struct Filling {
 }
 
 impl Templates {
-    fn add(&mut self, filling: Filling) -> usize {
+    fn add(&mut self, entry: Entry) -> usize {
         let number = self.free.pop().unwrap_or(self.entries.len());
         if number == self.entries.len() {
             self.entries.push(None);
         }
-        self.entries[number] = Some(Box::new(filling));
+        self.entries[number] = Some(Box::new(entry));
         number
     }
 
@@ -80,7 +81,7 @@ pub(crate) fn template(env: Env, handle: u32, texts: Vec<String>, on_null: Strin
         _ => OnNull::Throw,
     };
     let object = describe(js, &template)?;
-    let number = environment.templates.borrow_mut().add(Filling {
+    let number = environment.templates.borrow_mut().add(Entry {
         handle,
         takes_fields: template.commands.iter().any(|shape| shape.star.is_some()),
         template,
@@ -168,25 +169,25 @@ fn filled(
 ) -> std::result::Result<Committed, Stop> {
     let templates = environment.templates.borrow();
     let number = js.small(inline[0]).ok().map(|number| number as usize);
-    let filling = number.and_then(|number| templates.entries.get(number)?.as_deref());
-    let Some(filling) = filling else {
+    let entry = number.and_then(|number| templates.entries.get(number)?.as_deref());
+    let Some(entry) = entry else {
         return Err(Error::Internal("no such template".to_owned()).into());
     };
-    if count <= INLINE && !filling.takes_fields {
-        return append_all(js, environment, filling, &inline[1..count], &[]);
+    if count <= INLINE && !entry.takes_fields {
+        return append_all(js, environment, entry, &inline[1..count], &[]);
     }
     let mut values = vec![ptr::null_mut(); count];
     // SAFETY: `info` belongs to the callback that is running.
     unsafe { arguments(js, info, &mut values) };
     values.remove(0);
-    if !filling.takes_fields {
-        return append_all(js, environment, filling, &values, &[]);
+    if !entry.takes_fields {
+        return append_all(js, environment, entry, &values, &[]);
     }
     if let [list] = values[..] {
         values = append::elements(js, list).map_err(|_| Error::Internal("no list of values".to_owned()))?;
     }
-    let inputs = filling.template.inputs.len().min(values.len());
-    append_all(js, environment, filling, &values[..inputs], &values[inputs..])
+    let inputs = entry.template.inputs.len().min(values.len());
+    append_all(js, environment, entry, &values[..inputs], &values[inputs..])
 }
 
 /// How many arguments a call has, of which so many as fit are written to `values`, and its data pointer.
@@ -218,21 +219,19 @@ unsafe fn arguments(
 fn append_all(
     js: Js,
     environment: &Environment,
-    filling: &Filling,
+    entry: &Entry,
     values: &[sys::napi_value],
     fields: &[sys::napi_value],
 ) -> std::result::Result<Committed, Stop> {
     let mut slots = environment.slots.borrow_mut();
-    let slot = slots.get(filling.handle).ok_or(Error::Closed)?;
+    let slot = slots.get(entry.handle).ok_or(Error::Closed)?;
     if let State::Expanding | State::Ended(_) = &slot.state {
         return Err(slot.refusal().into());
     }
-    let call = Call {
-        js,
-        template: &filling.template,
-        on_null: filling.on_null,
-        values,
-        fields,
+    let filling = Filling {
+        template: &entry.template,
+        on_null: entry.on_null,
+        values: Given { js, values, fields },
     };
-    call.append(&mut slot.pipeline)
+    Ok(filling.append(&mut slot.pipeline)?)
 }

@@ -190,9 +190,9 @@ pub fn is_score(text: &str) -> bool {
     if text.len() - unsigned.len() > 1 {
         return false;
     }
-    match unsigned.to_ascii_lowercase().as_str() {
-        "inf" | "infinity" => true,
-        hexadecimal if hexadecimal.starts_with("0x") => true,
+    match unsigned.as_bytes() {
+        [b'0', b'x' | b'X', ..] => true,
+        [b'i' | b'I', ..] => unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity"),
         _ => text.parse::<f64>().is_ok_and(f64::is_finite),
     }
 }

@@ -153,7 +153,7 @@ impl Compiler<'_> {
                 }
             })
             .collect();
-        let (head, parts) = encoded(&words);
+        let (head, header, parts) = encoded(&words);
         // Of a command that is not known the server judges.
         let known = form.command();
         let least = known.map_or(1, |command| 1 + form.words() + usize::from(command.min_arguments));
@@ -163,6 +163,7 @@ impl Compiler<'_> {
             star,
             least,
             head,
+            header,
             parts,
         }
     }
@@ -353,10 +354,11 @@ fn keys(name: &str, words: &[parse::Word], star: Option<Star>) -> Vec<bool> {
     texts[..words.len()].iter().map(is_key).collect()
 }
 
-/// Header and fixed words in front, and each open one with the fixed ones behind it.
-fn encoded(words: &[Word]) -> (Vec<u8>, Vec<Part>) {
+/// Header and fixed words in front, of which the header is so long, and each open one with the fixed ones behind it.
+fn encoded(words: &[Word]) -> (Vec<u8>, usize, Vec<Part>) {
     let mut head = Vec::new();
     encode_header(&mut head, words.len());
+    let header = head.len();
     let mut parts: Vec<Part> = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let open = match &word.pieces[..] {
@@ -379,7 +381,7 @@ fn encoded(words: &[Word]) -> (Vec<u8>, Vec<Part>) {
             }
         }
     }
-    (head, parts)
+    (head, header, parts)
 }
 
 /// One value with text on one side of it, or both.

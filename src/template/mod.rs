@@ -1,9 +1,11 @@
 //! Commands with holes: `HSET user:{id} name {name}`.
 //!
 //! A text comes in once, when the template is made; out goes what a call needs: fixed words encoded beforehand, and
-//! between them the places of the values. Nothing of JavaScript is known here: values are numbered inputs.
+//! between them the places of the values. Nothing of JavaScript is known here: values are numbered inputs, which whoever
+//! brings them reads ([`fill::Values`]).
 
 mod compile;
+pub mod fill;
 mod parse;
 
 pub use self::compile::compile;
@@ -43,6 +45,8 @@ pub struct Shape {
     pub least: usize,
     /// The whole once more, for calls that have a value for each hole: what is fixed in front of the first open word …
     pub head: Vec<u8>,
+    /// Of which so many bytes say how many words there are: with `{*}` the row tells that.
+    pub header: usize,
     /// … and each open one with what is fixed behind it.
     pub parts: Vec<Part>,
 }
