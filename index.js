@@ -10,7 +10,7 @@ const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
 const { WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
-const { RowWritable, load } = require('./lib/rows.js')
+const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
 
 /** What the number that an append returns asks for; the same as in `src/binding/append.rs`. */
@@ -149,7 +149,7 @@ class BulkPipeline extends EventEmitter {
 
   load(rows, mapper, options) {
     if (!isPipeline(this)) return Promise.reject(notAPipeline('load'))
-    return this.#watched(async () => load(this.#host(), rows, mapper, readLoadOptions(options)))
+    return this.#watched(async () => loadRows(this.#host(), rows, mapper, readLoadOptions(options)))
   }
 
   writable(mapper, options) {
@@ -319,8 +319,8 @@ class BulkPipeline extends EventEmitter {
   }
 
   #listen() {
-    const isHeard = ({ listens }) => listens
-    native.listen(this.#handle, this.listenerCount('failure') > 0 || [...this.#loads.values()].some(isHeard))
+    const heard = [...this.#loads.values()].some(({ listens }) => listens)
+    native.listen(this.#handle, heard || this.listenerCount('failure') > 0)
   }
 
   /** What a load needs of the pipeline. */

@@ -249,7 +249,7 @@ class Load {
     if (onProgress === null) return
     const { handle } = this.#host
     const { bufferedBytes, inFlightBytes, connected } = native.stats(handle)
-    const { isGivenUp, ...known } = native.loadStats(handle, this.#number)
+    const { isGivenUp: _, ...known } = native.loadStats(handle, this.#number)
     try {
       onProgress({ rows: this.#row, ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
     } catch (error) {

@@ -3,7 +3,7 @@
 // Where the rows of a load come from: pulled out of whatever can be iterated, or written into a stream.
 
 const { Writable } = require('node:stream')
-const { types } = require('node:util')
+const { callbackify, types } = require('node:util')
 const { describe, isArray } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
 const { BATCH_ROWS, Load } = require('./load.js')
@@ -22,7 +22,7 @@ const MAX_STRIDE = 32
  * @param {object} options as `readLoadOptions` returns them
  * @returns {Promise<object>} a summary
  */
-async function load(host, rows, mapper, options) {
+async function loadRows(host, rows, mapper, options) {
   const load = new Load(host, options, mapperOf(host, mapper))
   const source = sourceOf(rows)
   try {
@@ -144,55 +144,60 @@ class RowWritable extends Writable {
   }
 
   _construct(callback) {
-    const load = this.#load
-    load.open().then(() => {
-      load.hurry()
-      // Also while nothing is written.
-      load.onHalt = () => load.finish().catch((error) => this.destroy(error))
-      callback()
-    }, callback)
+    callbackify(() => this.#open())(callback)
   }
 
   _write(row, _, callback) {
     const next = this.#load.row(row)
-    if (next === undefined) return callback()
-    this.#load.after(next, row).then(() => this.#goOn(callback))
+    if (next === undefined) callback()
+    else callbackify(() => this.#after(next, row))(callback)
   }
 
   _writev(chunks, callback) {
-    this.#writeAll(chunks).then(() => this.#goOn(callback))
+    callbackify(() => this.#writeAll(chunks))(callback)
   }
 
   _final(callback) {
-    this.#load.finish().then((summary) => {
-      this.summary = summary
-      callback()
-    }, callback)
+    callbackify(() => this.#finish())(callback)
   }
 
   _destroy(error, callback) {
+    callbackify(() => this.#end(error))(() => callback(error))
+  }
+
+  async #open() {
     const load = this.#load
-    const end = () => callback(error)
-    if (load.number === undefined) return end()
-    load.onHalt = () => {}
-    load.halt(error ?? invalid('the stream was destroyed'), true)
-    load.finish().then(end, end)
+    await load.open()
+    load.hurry()
+    // Also while nothing is written.
+    load.onHalt = () => load.finish().catch((error) => this.destroy(error))
+  }
+
+  async #after(next, row) {
+    await this.#load.after(next, row)
+    // Then rejects, with what has ended the load.
+    if (this.#load.isHalted) await this.#load.finish()
   }
 
   async #writeAll(chunks) {
     const clock = new Clock()
     for (const { chunk } of chunks) {
       const next = this.#load.row(chunk)
-      if (next !== undefined) await this.#load.after(next, chunk)
-      if (this.#load.isHalted) return
+      if (next !== undefined) await this.#after(next, chunk)
       if (clock.isTime()) await clock.breathe()
     }
   }
 
-  /** The next rows may come, unless none are taken any more. */
-  #goOn(callback) {
-    if (!this.#load.isHalted) return callback()
-    this.#load.finish().then(() => callback(), callback)
+  async #finish() {
+    this.summary = await this.#load.finish()
+  }
+
+  async #end(error) {
+    const load = this.#load
+    if (load.number === undefined) return
+    load.onHalt = () => {}
+    load.halt(error ?? invalid('the stream was destroyed'), true)
+    await load.finish()
   }
 }
 
@@ -206,4 +211,4 @@ function invalid(message) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', message)
 }
 
-module.exports = { RowWritable, load }
+module.exports = { RowWritable, loadRows }

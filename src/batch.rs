@@ -70,6 +70,17 @@ pub struct Batch {
     pub bytes: usize,
     /// Of a load of rows.
     pub part: Option<Part>,
+    pub wrap: Wrap,
+}
+
+/// Whether MULTI … EXEC goes around a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wrap {
+    /// As the option `transaction` says.
+    #[default]
+    AsConfigured,
+    /// Whatever it says: its commands are a transaction where they come from.
+    Always,
 }
 
 /// Gives out empty segments, and takes back those whose commands were answered.

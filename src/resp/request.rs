@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::text::{self, utf8_length};
-use crate::batch::{Batch, Pool, Segment};
+use crate::batch::{Batch, Pool, Segment, Wrap};
 
 /// The longest argument that a server takes (`proto-max-bulk-len`, 512 MiB).
 pub const MAX_ARGUMENT: usize = 512 * 1024 * 1024;
@@ -219,6 +219,7 @@ impl Request {
             commands,
             bytes,
             part: None,
+            wrap: Wrap::AsConfigured,
         }
     }
 

@@ -20,7 +20,7 @@ use super::data::Data;
 use super::plan::{Asks, Kind, Patience, Plan, Planned};
 use super::run::Log;
 use super::server::Applied;
-use crate::config::{Replies, Resend, Transaction};
+use crate::config::{Replies, Resend};
 use crate::connection::state::Listening;
 use crate::connection::state::peer::{values, wire};
 use crate::loader::Report;
@@ -72,9 +72,7 @@ pub(super) fn check(plan: &Plan, log: &Log) -> Verdict {
     }
     load.totals(log)?;
     load.times()?;
-    if plan.options.transaction == Transaction::EachBatch {
-        load.transactions()?;
-    }
+    load.transactions()?;
     let late = late(&log.applied);
     hold!(
         late.is_none(),
@@ -93,18 +91,17 @@ pub(super) fn check(plan: &Plan, log: &Log) -> Verdict {
 fn most_unanswered(plan: &Plan, log: &Log) -> usize {
     let options = &plan.options;
     let largest = log.largest_frame.max(SMALL_FRAME);
-    let alone = match options.transaction {
-        _ if options.replies != Replies::Off => largest,
+    let alone = |batch: &Planned| match options.replies {
+        Replies::Check | Replies::Collect => largest,
+        Replies::Off if plan.is_transaction(batch) => {
+            let bytes = batch.commands.iter().map(|command| wire(command).len());
+            bytes.sum::<usize>() + SILENCE + 2 * SMALL_FRAME
+        }
         // A fence comes within half of the window, or behind one frame.
-        Transaction::Off => options.window / 2 + largest + SILENCE,
-        Transaction::EachBatch => largest_batch(plan) + SILENCE + 2 * SMALL_FRAME,
+        Replies::Off => options.window / 2 + largest + SILENCE,
     };
+    let alone = plan.batches.iter().map(alone).max().unwrap_or(0);
     options.window.max(alone).max(LOGIN)
-}
-
-fn largest_batch(plan: &Plan) -> usize {
-    let bytes = |batch: &Planned| batch.commands.iter().map(|command| wire(command).len()).sum();
-    plan.batches.iter().map(bytes).max().unwrap_or(0)
 }
 
 /// The first command of an old connection that was done after one of a newer connection.
@@ -284,7 +281,7 @@ impl<'a> Load<'a> {
         let listed = log.reports.iter().flat_map(|report| &report.outcome.failures);
         if self.plan.options.listening == Listening::No {
             hold!(log.failures.is_empty(), "failures were told to nobody");
-        } else if self.plan.options.transaction == Transaction::Off {
+        } else if !self.plan.batches.iter().any(|batch| self.plan.is_transaction(batch)) {
             // In a transaction that is begun anew they are told again.
             hold!(log.failures.len() as u64 == totals.failed, "not every failure was told");
             // Those that waited for better times are told when they are given up.
@@ -361,12 +358,15 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
-    /// All of a batch is done, or nothing of it, and all at once.
+    /// All of a transaction is done, or nothing of it, and all at once.
     fn transactions(&self) -> Verdict {
         let mut from = 0;
         for batch in &self.plan.batches {
             let tags = from..from + batch.commands.len();
             from = tags.end;
+            if !self.plan.is_transaction(batch) {
+                continue;
+            }
             let possible = tags.clone().filter(|tag| !is_refused(self.commands[*tag])).count();
             let places: Vec<usize> = (0..self.applied.len())
                 .filter(|at| tags.contains(&self.applied[*at].tag))

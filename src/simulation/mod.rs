@@ -55,6 +55,7 @@ use crate::config::Replies;
 /// measured.
 const EXPECTED: &[(&str, usize)] = &[
     ("no fault", 70),
+    ("batches of both kinds", 150),
     ("BUSY", 60),
     ("LOADING", 45),
     ("OOM", 55),
@@ -223,6 +224,10 @@ fn signs(plan: &Plan, log: &Log) -> Vec<&'static str> {
     }
     if plan.options.checkpoint.is_some() {
         signs.push("checkpoints");
+    }
+    let transactions = plan.batches.iter().filter(|batch| plan.is_transaction(batch)).count();
+    if (1..plan.batches.len()).contains(&transactions) {
+        signs.push("batches of both kinds");
     }
     if plan.hazards.is_empty() && plan.troubles.is_empty() {
         signs.push("no fault");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::network::Network;
+use crate::batch::Wrap;
 use crate::config::{Config, Replies, Resend, Retry, Server, Transaction};
 use crate::connection::state::Listening;
 use crate::loader::server::config;
@@ -56,6 +57,8 @@ pub(super) struct Planned {
     pub(super) gap: u64,
     /// The last word of each is its tag: a number that no other command has, from 0 up.
     pub(super) commands: Vec<String>,
+    /// Where the others are no transactions, this one may be.
+    pub(super) wrap: Wrap,
     pub(super) asks: Asks,
 }
 
@@ -189,6 +192,10 @@ impl Plan {
     pub(super) fn commands(&self) -> Vec<&str> {
         let commands = self.batches.iter().flat_map(|batch| &batch.commands);
         commands.map(String::as_str).collect()
+    }
+
+    pub(super) fn is_transaction(&self, batch: &Planned) -> bool {
+        self.options.transaction == Transaction::EachBatch || batch.wrap == Wrap::Always
     }
 
     pub(super) fn config(&self, network: Network) -> Config {
@@ -356,6 +363,11 @@ fn load(rng: &mut Rng, transaction: Transaction) -> Vec<Planned> {
     let words = pick(rng, &[REPLACING, IDEMPOTENT, COUNTERS, ALL]);
     let most = pick(rng, &[1, 3, 10, 40, 40, 150]);
     let pause = pick(rng, &[1, 1, 20, 500]);
+    // Of ten batches, as those of a file with MULTI … EXEC here and there.
+    let transactions = match transaction {
+        Transaction::Off => pick(rng, &[0, 0, 2, 5, 8]),
+        Transaction::EachBatch => 0,
+    };
     let mut tag = 0;
     let count = rng.usize(1..20);
     (0..count)
@@ -374,6 +386,11 @@ fn load(rng: &mut Rng, transaction: Transaction) -> Vec<Planned> {
             Planned {
                 gap: rng.u64(..pause),
                 commands,
+                wrap: if rng.u8(..10) < transactions {
+                    Wrap::Always
+                } else {
+                    Wrap::AsConfigured
+                },
                 // A batch of a transaction is the caller's own choice.
                 asks: if transaction == Transaction::Off && rng.u8(..5) == 0 {
                     Asks::Nothing

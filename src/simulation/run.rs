@@ -85,7 +85,8 @@ async fn play(plan: &Plan) -> Log {
     let mut tickets = 0;
     for planned in &plan.batches {
         sleep(Duration::from_millis(planned.gap)).await;
-        let batch = batch_within(plan.options.window, &planned.commands);
+        let mut batch = batch_within(plan.options.window, &planned.commands);
+        batch.wrap = planned.wrap;
         let frames = batch.segments.iter().map(|segment| segment.bytes().len());
         largest_frame = frames.max().unwrap_or(0).max(largest_frame);
         let ticket = (planned.asks == Asks::Report).then_some(tickets);

@@ -2,6 +2,7 @@
 
 use super::judge;
 use super::plan::{Hazards, Perils, Plan, Weather};
+use crate::batch::Wrap;
 use crate::connection::state::Listening;
 
 /// Rounds in which something may still become smaller; each tries every part once.
@@ -67,6 +68,13 @@ fn candidates(plan: &Plan) -> Vec<Smaller> {
     candidates.push(Box::new(|plan| plan.options.reconnect_every = 0));
     candidates.push(Box::new(|plan| plan.options.stop_after = None));
     candidates.push(Box::new(|plan| plan.options.listening = Listening::No));
+    for at in 0..plan.batches.len() {
+        candidates.push(Box::new(move |plan| {
+            if let Some(batch) = plan.batches.get_mut(at) {
+                batch.wrap = Wrap::AsConfigured;
+            }
+        }));
+    }
     // Tags count from 0 without a gap, so that only the last may go.
     for _ in 0..plan.batches.len() {
         candidates.push(Box::new(|plan| {

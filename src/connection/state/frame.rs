@@ -57,14 +57,24 @@ impl Frame {
     }
 
     /// Bytes of the replies that are still to come, if they are as short as replies can be. Only of what may be many.
-    pub(super) fn owed(&self, transaction: Transaction) -> usize {
+    pub(super) fn owed(&self) -> usize {
         const SHORTEST: usize = ":0\r\n".len();
         const QUEUED: usize = "+QUEUED\r\n".len();
 
-        match (self, transaction) {
-            (Self::Data(data), Transaction::Off) => SHORTEST * data.unanswered() as usize,
-            (Self::Data(data), Transaction::EachBatch) => (QUEUED + SHORTEST) * data.unanswered() as usize,
-            _ => 0,
+        let Self::Data(data) = self else { return 0 };
+        let each = match data.transaction {
+            Transaction::Off => SHORTEST,
+            Transaction::EachBatch => QUEUED + SHORTEST,
+        };
+        each * data.unanswered() as usize
+    }
+
+    /// Within a transaction: once that is begun, it is written to its end.
+    pub(super) fn is_within_transaction(&self) -> bool {
+        match self {
+            Self::Data(data) => data.transaction == Transaction::EachBatch,
+            Self::Mark(_) | Self::Exec(_) => true,
+            Self::Silence | Self::Speech | Self::Multi(_) | Self::Fence(_) | Self::Question(_) => false,
         }
     }
 
@@ -96,6 +106,8 @@ pub(super) enum Doubt {
 pub(super) struct Data {
     segment: Segment,
     pub(super) batch: u64,
+    /// Of the batch.
+    pub(super) transaction: Transaction,
     /// Where the first command that counts starts, and how many lie before it.
     from: usize,
     skipped: u32,
@@ -124,10 +136,11 @@ struct Place {
 const START: Place = Place { at: 0, command: 0 };
 
 impl Data {
-    pub(super) fn new(segment: Segment, batch: u64, index: u64) -> Self {
+    pub(super) fn new(segment: Segment, batch: u64, index: u64, transaction: Transaction) -> Self {
         Self {
             segment,
             batch,
+            transaction,
             from: 0,
             skipped: 0,
             index,
@@ -224,7 +237,12 @@ impl Data {
         Self {
             doubt: self.doubt,
             holes: self.holes.map(|first| first + commands.start),
-            ..Self::new(segment, self.batch, self.index + u64::from(commands.start))
+            ..Self::new(
+                segment,
+                self.batch,
+                self.index + u64::from(commands.start),
+                self.transaction,
+            )
         }
     }
 

@@ -8,11 +8,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::doubt::written_keys;
 use super::fence::Fence;
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::open_batch::OpenBatch;
 use super::{Exchange, open};
-use crate::command::{self, Effect, Keys};
+use crate::command::{self, Keys};
 
 /// In the order in which they were refused.
 #[derive(Debug, Default)]
@@ -44,6 +45,17 @@ pub(super) struct Transaction {
     pub(super) mark: Option<Mark>,
     pub(super) code: String,
     pub(super) message: String,
+}
+
+impl Transaction {
+    fn into_frames(self) -> impl Iterator<Item = Frame> {
+        let begin = std::iter::once(Frame::Multi(self.batch));
+        let data = self.data.into_iter().map(Frame::Data);
+        begin
+            .chain(data)
+            .chain(self.mark.map(Frame::Mark))
+            .chain([Frame::Exec(self.batch)])
+    }
 }
 
 impl Held {
@@ -93,29 +105,8 @@ impl Held {
         self.transactions.push(transaction);
     }
 
-    /// The last `count` commands of `data` that were answered succeeded: those that were refused before them on their
-    /// keys.
-    pub(super) fn overtaken_by(&mut self, data: &mut Data, count: u32) -> Vec<Refused> {
-        let mut overtaken = Vec::new();
-        for at in data.answered - count..data.answered {
-            let words = data.words(at);
-            if command::effect(&words) == Effect::Nothing {
-                continue;
-            }
-            match command::keys(&words) {
-                Keys::All => overtaken.extend(self.take_all()),
-                Keys::These(keys) => {
-                    for key in keys {
-                        overtaken.extend(self.take_key(key));
-                    }
-                }
-            }
-        }
-        overtaken
-    }
-
-    /// Those that share a key with commands that came behind them and may have been done.
-    pub(super) fn sharing(&mut self, keys: Option<&HashSet<Vec<u8>>>) -> Vec<Refused> {
+    /// The commands that share a key with others that came behind them and may have been done.
+    fn sharing(&mut self, keys: Option<&HashSet<Vec<u8>>>) -> Vec<Refused> {
         match keys {
             None => self.take_all(),
             Some(keys) => keys.iter().flat_map(|key| self.take_key(key)).collect(),
@@ -147,9 +138,10 @@ impl Held {
 }
 
 impl Exchange {
-    /// The server refuses some commands for now: they wait to be sent again, and nothing is in flight.
+    /// The server refuses some commands for now: they wait to be sent again, and nothing is in flight or half queued.
     pub fn is_waiting(&self) -> bool {
-        !self.held.is_empty() && self.sent == 0 && self.offset == 0
+        let begun = self.frames.front().is_some_and(Frame::is_within_transaction);
+        !self.held.is_empty() && self.sent == 0 && self.offset == 0 && !begun
     }
 
     /// What was refused for now was so because the server is no place to write to: another may be, under its name.
@@ -172,19 +164,19 @@ impl Exchange {
         }
         self.held.forget_fence();
         let mut again: VecDeque<Frame> = VecDeque::new();
+        // Both kinds are in the order of their batches, in which they go again.
+        let mut transactions = self.held.take_transactions().into_iter().peekable();
         for refused in self.held.take_all() {
+            while let Some(before) = transactions.next_if(|next| next.batch < refused.data.batch) {
+                again.extend(before.into_frames());
+            }
             let mut next = Some(refused.data);
             if let Some(Frame::Data(last)) = again.back_mut() {
                 next = next.and_then(|data| last.join(data));
             }
             again.extend(next.map(Frame::Data));
         }
-        for transaction in self.held.take_transactions() {
-            again.push_back(Frame::Multi(transaction.batch));
-            again.extend(transaction.data.into_iter().map(Frame::Data));
-            again.extend(transaction.mark.map(Frame::Mark));
-            again.push_back(Frame::Exec(transaction.batch));
-        }
+        again.extend(transactions.flat_map(Transaction::into_frames));
         again.push_back(Frame::Fence(Fence::new(None)));
         // That of the try before may not have been written yet.
         self.drop_leading_fences();
@@ -210,6 +202,8 @@ impl Exchange {
     /// What was refused for now must not come after something newer on its keys, which was or may have been done.
     /// `None`: that may be any keys.
     pub(super) fn fail_overtaken(&mut self, newer: Option<&HashSet<Vec<u8>>>) {
+        let refused = self.held.sharing(newer);
+        self.fail_held(refused);
         for mut transaction in self.held.take_transactions() {
             if shares(&mut transaction.data, newer) {
                 self.fail_transaction(transaction);
@@ -232,6 +226,15 @@ impl Exchange {
             self.release(data);
         }
     }
+}
+
+/// The keys that the last `count` commands of `data` that were answered write; `None` where these may be any.
+pub(super) fn written_by_last(data: &mut Data, count: u32) -> Option<HashSet<Vec<u8>>> {
+    let mut written = HashSet::new();
+    for at in data.answered - count..data.answered {
+        written.extend(written_keys(&[vec![data.words(at)]])?);
+    }
+    Some(written)
 }
 
 /// Whether commands touch one of these keys; `None`: any may be among them.

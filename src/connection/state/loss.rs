@@ -1,11 +1,13 @@
 //! A connection is lost, or the work given up: what was done, what may be sent again, what nobody knows.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::doubt::{Fate, Unit, decide, written_keys};
 use super::fence::Fence;
 use super::frame::{Data, Doubt, Frame};
 use super::replies::Reader;
+use super::transaction_loss::Whole;
 use super::{Exchange, Trust, open};
 use crate::config::{Resend, Transaction};
 use crate::error::Error;
@@ -35,7 +37,7 @@ impl Exchange {
         debug_assert_eq!((self.sent, self.offset), (0, 0), "nothing is written before");
         for frame in std::mem::take(&mut self.frames) {
             match frame {
-                Frame::Data(mut data) if data.doubt != Doubt::None && self.settings.transaction == Transaction::Off => {
+                Frame::Data(mut data) if data.doubt != Doubt::None && data.transaction == Transaction::Off => {
                     self.unknown_rest(&mut data, cause);
                     self.release(data);
                 }
@@ -114,12 +116,67 @@ impl Exchange {
 
     fn settle_in_flight(&mut self, cause: &Error, resend: Resend) {
         self.drop_half_read();
-        match (self.trust, self.settings.transaction) {
-            (Trust::Whole, Transaction::EachBatch) => self.settle_transactions(cause, resend),
-            (Trust::Whole, Transaction::Off) => self.settle_commands(cause, resend),
-            (Trust::Broken, _) => self.settle_commands(cause, Resend::None),
+        let resend = match self.trust {
+            Trust::Whole => resend,
+            Trust::Broken => Resend::None,
+        };
+        let items = self.take_items();
+        let doubtful: Vec<Unit<'_>> = items.iter().flat_map(Item::doubtful).collect();
+        let mut fates = decide(&doubtful, resend).into_iter();
+        let newer = written_keys(&doubtful);
+        drop(doubtful);
+        self.fail_overtaken(newer.as_ref());
+        for item in items {
+            match item {
+                Item::Other(frame) => self.frames.push_back(frame),
+                Item::Commands(written) => self.settle_commands(written, &mut fates, cause),
+                Item::Transaction(whole) => self.settle_transaction(whole, &mut fates, newer.as_ref(), cause),
+            }
         }
         self.drop_fences_within();
+    }
+
+    /// What was written and not answered, as it will be judged: command by command, or a transaction as a whole. Once
+    /// the peer cannot be trusted, nobody knows what it took for a transaction.
+    fn take_items(&mut self) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut open = self.take_begun();
+        for (at, mut frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
+            let (touched, written) = match (at.cmp(&self.sent), &mut frame) {
+                (Ordering::Less, Frame::Data(data)) => (true, data.commands()),
+                (Ordering::Less, _) => (true, 0),
+                (Ordering::Equal, Frame::Data(data)) => (self.offset > 0, data.commands_within(self.offset)),
+                (Ordering::Equal, _) => (self.offset > 0, 0),
+                (Ordering::Greater, _) => (false, 0),
+            };
+            let is_part = frame.is_within_transaction() || matches!(frame, Frame::Multi(_));
+            let Some(serial) = frame.batch().filter(|_| is_part && self.trust == Trust::Whole) else {
+                items.push(match frame {
+                    Frame::Data(data) if touched => Item::Commands(Written {
+                        data,
+                        count: written,
+                        cut: (at == self.sent).then_some(self.offset),
+                    }),
+                    frame => Item::Other(frame),
+                });
+                continue;
+            };
+            let whole = open.get_or_insert_with(|| Whole::new(serial));
+            whole.touched |= touched;
+            match frame {
+                Frame::Data(data) => {
+                    whole.written += u64::from(written.saturating_sub(data.answered));
+                    whole.data.push_back(data);
+                }
+                Frame::Mark(mark) => whole.mark = Some(mark),
+                Frame::Exec(_) => {
+                    whole.exec_written = at < self.sent;
+                    items.extend(open.take().map(Item::Transaction));
+                }
+                _ => {}
+            }
+        }
+        items
     }
 
     /// A reply of which the end will never come.
@@ -136,56 +193,33 @@ impl Exchange {
     }
 
     /// What was written whole and not answered is sent again or unknown; what was not stays.
-    fn settle_commands(&mut self, cause: &Error, resend: Resend) {
-        let touched = self.sent + usize::from(self.offset > 0);
-        let mut behind = self.frames.split_off(touched.min(self.frames.len()));
-        let touched: Vec<(Frame, u32)> = std::mem::take(&mut self.frames)
-            .into_iter()
-            .enumerate()
-            .map(|(at, mut frame)| {
-                let written = match &mut frame {
-                    Frame::Data(data) if at < self.sent => data.commands(),
-                    Frame::Data(data) => data.commands_within(self.offset),
-                    _ => 0,
-                };
-                (frame, written)
-            })
-            .collect();
-        let mut fates = self.decide(&touched, resend).into_iter();
-        for (at, (frame, written)) in touched.into_iter().enumerate() {
-            match frame {
-                Frame::Data(mut data) => {
-                    let first = data.answered;
-                    let mut doubtful = Vec::new();
-                    let fates: Vec<Fate> = fates.by_ref().take((written - first) as usize).collect();
-                    let mut from = first;
-                    for run in fates.chunk_by(|one, next| one == next) {
-                        let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
-                        match run[0] {
-                            Fate::Unknown => {
-                                if let Some(batch) = open(&mut self.batches, data.batch) {
-                                    batch.unknown(&mut data, count, cause);
-                                }
-                            }
-                            Fate::Again(doubt) => {
-                                doubtful.push(self.again(&mut data, from..from + count, doubt));
-                                data.answered += count;
-                            }
-                        }
-                        from += count;
-                    }
-                    self.frames.extend(doubtful.into_iter().map(Frame::Data));
-                    if at < self.sent {
-                        self.release(data);
-                    } else {
-                        data.cut(self.offset);
-                        self.frames.push_back(Frame::Data(data));
+    fn settle_commands(&mut self, written: Written, fates: &mut impl Iterator<Item = Fate>, cause: &Error) {
+        let Written { mut data, count, cut } = written;
+        let mut from = data.answered;
+        let fates: Vec<Fate> = fates.take((count - from) as usize).collect();
+        for run in fates.chunk_by(|one, next| one == next) {
+            let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
+            match run[0] {
+                Fate::Unknown => {
+                    if let Some(batch) = open(&mut self.batches, data.batch) {
+                        batch.unknown(&mut data, count, cause);
                     }
                 }
-                frame => self.frames.push_back(frame),
+                Fate::Again(doubt) => {
+                    let again = self.again(&mut data, from..from + count, doubt);
+                    self.frames.push_back(Frame::Data(again));
+                    data.answered += count;
+                }
+            }
+            from += count;
+        }
+        match cut {
+            None => self.release(data),
+            Some(offset) => {
+                data.cut(offset);
+                self.frames.push_back(Frame::Data(data));
             }
         }
-        self.frames.append(&mut behind);
     }
 
     /// Commands to be sent again.
@@ -203,28 +237,6 @@ impl Exchange {
             piece.holes = Some(batch.replies.leave(count));
         }
         piece
-    }
-
-    /// The fates of all commands in doubt, in order; what was refused before and shares a key with one of them has
-    /// failed.
-    fn decide(&mut self, touched: &[(Frame, u32)], resend: Resend) -> Vec<Fate> {
-        let mut units: Vec<Unit<'_>> = Vec::new();
-        for (frame, written) in touched {
-            if let Frame::Data(data) = frame {
-                units.extend(
-                    data.all_words(data.answered..*written)
-                        .into_iter()
-                        .map(|words| vec![words]),
-                );
-            }
-        }
-        let fates = decide(&units, resend);
-        if !self.held.is_empty() {
-            let keys = written_keys(&units);
-            let refused = self.held.sharing(keys.as_ref());
-            self.fail_held(refused);
-        }
-        fates
     }
 
     fn unknown_rest(&mut self, data: &mut Data, cause: &Error) {
@@ -286,6 +298,36 @@ impl Exchange {
                 Frame::Data(data) => self.release(data),
                 _ => {}
             }
+        }
+    }
+}
+
+/// What is left of the frames of a lost connection.
+enum Item {
+    Commands(Written),
+    Transaction(Whole),
+    Other(Frame),
+}
+
+/// Commands of which some were written.
+struct Written {
+    data: Data,
+    /// That are whole.
+    count: u32,
+    /// So many bytes were written of what was not written to its end.
+    cut: Option<usize>,
+}
+
+impl Item {
+    /// What may have been done and nobody knows.
+    fn doubtful(&self) -> Vec<Unit<'_>> {
+        match self {
+            Self::Commands(Written { data, count, .. }) => {
+                let commands = data.all_words(data.answered..*count).into_iter();
+                commands.map(|words| vec![words]).collect()
+            }
+            Self::Transaction(whole) => whole.doubtful().into_iter().collect(),
+            Self::Other(_) => Vec::new(),
         }
     }
 }

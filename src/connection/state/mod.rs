@@ -13,7 +13,7 @@
 //!                    └── may be repeated ──┴── else, written and not answered: unknown
 //!
 //!   a batch:           data … data fence
-//!   a transaction:     multi data … data [mark] exec fence
+//!   a transaction:     multi data … data [mark] exec fence; both kinds may take turns
 //!   with replies off:  silence … speech fence; nothing is said before the speech
 //!
 //!   what the frame in front awaits:
@@ -30,6 +30,8 @@ mod held;
 #[cfg(test)]
 mod held_tests;
 mod loss;
+#[cfg(test)]
+mod mixed_tests;
 mod open_batch;
 #[cfg(test)]
 pub(crate) mod peer;
@@ -172,17 +174,18 @@ impl Exchange {
         self.serial += 1;
         let silent = self.settings.replies == Replies::Off;
         let fence = Fence::new(Some(serial));
-        let open = OpenBatch::new(serial, index, &mut batch, fence.reply().to_vec(), self.settings);
+        let settings = self.settings.of(batch.wrap);
+        let open = OpenBatch::new(serial, index, &mut batch, fence.reply().to_vec(), settings);
         self.batches.push_back(open);
         // An empty EXEC has no element that would end it.
-        let wrap = self.settings.transaction == Transaction::EachBatch && batch.commands > 0;
+        let wrap = settings.transaction == Transaction::EachBatch && batch.commands > 0;
         if silent {
             self.frames.push_back(Frame::Silence);
         }
         if wrap {
             self.frames.push_back(Frame::Multi(serial));
         }
-        self.push_data(batch, serial, index);
+        self.push_data(batch, serial, index, settings.transaction);
         if wrap {
             self.frames
                 .extend(mark.map(|request| Frame::Mark(Mark { batch: serial, request })));
@@ -194,7 +197,7 @@ impl Exchange {
         self.frames.push_back(Frame::Fence(fence));
     }
 
-    fn push_data(&mut self, batch: Batch, serial: u64, mut index: u64) {
+    fn push_data(&mut self, batch: Batch, serial: u64, mut index: u64, transaction: Transaction) {
         let mut unfenced = 0;
         for segment in batch.segments {
             if segment.commands() == 0 {
@@ -202,13 +205,15 @@ impl Exchange {
                 continue;
             }
             let commands = u64::from(segment.commands());
-            if self.needs_fence(unfenced, segment.bytes().len()) {
+            let frame = Frame::Data(Data::new(segment, serial, index, transaction));
+            let bytes = frame.bytes().len();
+            if self.needs_fence(unfenced, &frame) {
                 self.frames
                     .extend([Frame::Speech, Frame::Fence(Fence::new(None)), Frame::Silence]);
                 unfenced = 0;
             }
-            unfenced += segment.bytes().len();
-            self.frames.push_back(Frame::Data(Data::new(segment, serial, index)));
+            unfenced += bytes;
+            self.frames.push_back(frame);
             index += commands;
         }
     }
@@ -293,9 +298,7 @@ impl Exchange {
         if self.is_silent() {
             return 0;
         }
-        let transaction = self.settings.transaction;
-        let written = self.frames.iter().take(self.sent);
-        written.map(|frame| frame.owed(transaction)).sum()
+        self.frames.iter().take(self.sent).map(Frame::owed).sum()
     }
 
     /// Grows with every reply that was completed.
@@ -366,7 +369,7 @@ impl Exchange {
                 Some(Frame::Question(_)) => self.question_reply(input)?,
                 Some(Frame::Fence(_)) => self.fence_reply(input)?,
                 Some(_) if self.settings.replies == Replies::Off => self.silent_reply(input)?,
-                Some(Frame::Data(_)) if self.settings.transaction == Transaction::Off => self.data_replies(input)?,
+                Some(Frame::Data(data)) if data.transaction == Transaction::Off => self.data_replies(input)?,
                 Some(Frame::Data(_) | Frame::Mark(_)) => self.queued_replies(input)?,
                 Some(Frame::Multi(_)) => self.multi_reply(input)?,
                 Some(Frame::Exec(_)) => self.exec_reply(input)?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::frame::{Data, Doubt};
 use super::gathered::Gathered;
-use crate::batch::Batch;
+use crate::batch::{Batch, Wrap};
 use crate::config::{Replies, Resend, Transaction};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
@@ -26,6 +26,19 @@ pub struct Settings {
     pub one_at_a_time: bool,
     pub max_failures: usize,
     pub listening: Listening,
+}
+
+impl Settings {
+    /// Those of a batch.
+    pub(super) fn of(self, wrap: Wrap) -> Self {
+        match wrap {
+            Wrap::AsConfigured => self,
+            Wrap::Always => Self {
+                transaction: Transaction::EachBatch,
+                ..self
+            },
+        }
+    }
 }
 
 /// Whether somebody wants to hear of every failure at once.
@@ -108,6 +121,10 @@ impl OpenBatch {
             ..
         } = self.outcome;
         commands == succeeded + failed + unknown
+    }
+
+    pub(super) fn is_transaction(&self) -> bool {
+        self.settings.transaction == Transaction::EachBatch
     }
 
     pub(super) fn collects(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::fence::Lookout;
 use super::frame::{Data, Frame};
 use super::open_batch::OpenBatch;
-use super::{Broken, Exchange, open};
+use super::{Broken, Exchange, held, open};
 use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
 
 /// Reads the replies of one connection.
@@ -77,8 +77,8 @@ impl Exchange {
         if answers.succeeded > 0 {
             // Newer values stay: what was refused before them is not sent again.
             if !self.held.is_empty() {
-                let overtaken = self.held.overtaken_by(data, answers.succeeded);
-                self.fail_held(overtaken);
+                let newer = held::written_by_last(data, answers.succeeded);
+                self.fail_overtaken(newer.as_ref());
             }
             self.replies += u64::from(answers.succeeded);
             self.answered += u64::from(answers.succeeded);

@@ -6,18 +6,18 @@ use super::fence::Fence;
 use super::frame::Frame;
 use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
-use crate::config::{Replies, Transaction};
+use crate::config::Replies;
 use crate::resp::reply::{Kind, excerpt};
 
 impl Exchange {
-    /// Whether a batch needs a fence before another segment, so that no more is in doubt than the window holds.
+    /// Whether a batch needs a fence before the next frame, so that no more is in doubt than the window holds.
     /// Within a transaction there can be none.
-    pub(super) fn needs_fence(&self, unfenced: usize, segment: usize) -> bool {
+    pub(super) fn needs_fence(&self, unfenced: usize, next: &Frame) -> bool {
         self.settings.replies == Replies::Off
-            && self.settings.transaction == Transaction::Off
+            && !next.is_within_transaction()
             && unfenced > 0
             // Half of it, so that the other half is on its way meanwhile.
-            && unfenced + segment > self.settings.max_in_flight / 2
+            && unfenced + next.bytes().len() > self.settings.max_in_flight / 2
     }
 
     /// Whether the frame at `at` may be written: what begins in silence goes on up to its fence.
@@ -54,7 +54,7 @@ impl Exchange {
                 }
                 _ => {
                     let bytes = frame.bytes().len();
-                    if unfenced.is_some_and(|unfenced| self.needs_fence(unfenced, bytes)) {
+                    if unfenced.is_some_and(|unfenced| self.needs_fence(unfenced, &frame)) {
                         silenced.extend([Frame::Speech, Frame::Fence(Fence::new(None))]);
                         unfenced = None;
                     }

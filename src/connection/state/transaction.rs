@@ -7,7 +7,6 @@ use super::frame::{Data, Doubt, Frame, Mark};
 use super::held;
 use super::replies::{Expected, is_passing};
 use super::{Broken, Exchange, open};
-use crate::config::Transaction;
 use crate::error::Error;
 use crate::outcome::Failure;
 use crate::resp::reply::{Kind, excerpt};
@@ -208,7 +207,7 @@ impl Exchange {
         for held in self.held.take_transactions() {
             self.take_back_data(held.batch, held.data, cause);
         }
-        let queueing = self.settings.transaction == Transaction::EachBatch
+        let queueing = open(&mut self.batches, serial).is_some_and(|batch| batch.is_transaction())
             && !matches!(transaction.reply, ExecReply::Elements)
             && !matches!(self.frames.front(), Some(Frame::Fence(_)));
         for batch in self.batches.iter_mut().take_while(|batch| batch.serial <= serial) {

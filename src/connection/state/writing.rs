@@ -50,9 +50,9 @@ impl Exchange {
         if self.settings.replies == Replies::Off {
             return self.may_begin_silently(at, in_flight);
         }
-        let begins = match self.settings.transaction {
-            Transaction::Off => true,
-            Transaction::EachBatch => matches!(frame, Frame::Multi(_) | Frame::Question(_)),
+        let begins = match frame {
+            Frame::Fence(_) => self.settings.transaction == Transaction::Off,
+            frame => !frame.is_within_transaction(),
         };
         if begins && (!self.held.is_empty() || self.is_behind_fence_within()) {
             return false;
@@ -72,8 +72,7 @@ impl Exchange {
 
     /// The socket accepted `bytes` of what [`Self::writable`] offered.
     pub fn wrote(&mut self, mut bytes: usize) {
-        // A transaction counts once the server takes it.
-        let plain = self.settings.transaction == Transaction::Off || self.is_silent();
+        let silent = self.is_silent();
         while bytes > 0 {
             let Some(frame) = self.frames.get(self.sent) else {
                 debug_assert!(false, "more was written than was offered");
@@ -89,8 +88,11 @@ impl Exchange {
             if self.offset == length {
                 match frame {
                     Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
-                    Frame::Data(data) if data.doubt != Doubt::None && plain => {
-                        self.resent += u64::from(data.commands())
+                    // A transaction counts once the server takes it.
+                    Frame::Data(data)
+                        if data.doubt != Doubt::None && (silent || data.transaction == Transaction::Off) =>
+                    {
+                        self.resent += u64::from(data.commands());
                     }
                     _ => {}
                 }
