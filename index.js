@@ -8,7 +8,8 @@ const { inspect } = require('node:util')
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
-const { WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
+const { importFile } = require('./lib/import.js')
+const { IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
 const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
@@ -158,8 +159,9 @@ class BulkPipeline extends EventEmitter {
     return new RowWritable(this.#host(), mapper, readLoadOptions(options, WRITABLE))
   }
 
-  importFile() {
-    return quiet(Promise.reject(unsupported('importFile()')))
+  importFile(path, template, options) {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('importFile'))
+    return this.#watched(async () => importFile(this.#host(), path, template, readLoadOptions(options, IMPORT)))
   }
 
   template(command) {
@@ -267,6 +269,7 @@ class BulkPipeline extends EventEmitter {
       const done = this.#sync()
       this.#ended = 'RESPIPE_CLOSED'
       native.refuse(this.#handle, false)
+      this.#haltLoads()
       try {
         return await done
       } finally {
@@ -291,6 +294,7 @@ class BulkPipeline extends EventEmitter {
     this.#disarm()
     this.#followers?.delete(this.#handle)
     native.end(this.#handle, code === 'RESPIPE_ABORTED')
+    this.#haltLoads()
     // Executions hear from native code what is unknown; those that wait for room have nothing to hear.
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind !== 'drain' && kind !== 'idle') continue
@@ -329,6 +333,8 @@ class BulkPipeline extends EventEmitter {
       bulk: this,
       handle: this.#handle,
       frequent,
+      onNull: this.#options.onNull,
+      problem: () => problemOf([], 0),
       hasCheckpoint: this.#options.checkpoint !== null,
       map: (map, row) => {
         this.#refused = ''
@@ -355,6 +361,10 @@ class BulkPipeline extends EventEmitter {
       lastCheckpoint: () => this.#lastCheckpoint(),
       errorReplies: () => this.#errorReplies(),
     }
+  }
+
+  #haltLoads() {
+    for (const load of this.#loads.values()) load.halt(endedError(this.#ended), true)
   }
 
   /** The same as `#ticket`, where anything can still be asked for. */
@@ -680,10 +690,6 @@ function isUsableView(bytes) {
   } catch {
     return false
   }
-}
-
-function unsupported(what) {
-  return new RespipeError('RESPIPE_UNSUPPORTED', `${what} is not there yet in this version`)
 }
 
 module.exports = { bulkPipeline, RespipeError }

@@ -48,10 +48,14 @@ class Load {
   #halt
   #wake = () => {}
   #finished
+  /** What native code will tell in the end, where it takes the rows itself. */
+  #report
   #began = performance.now()
   #before
   #progress
   #idle
+  /** Rows gone through when that was looked at last. */
+  #hurried = 0
   #abort = () => this.halt(new RespipeError('RESPIPE_ABORTED', 'the load was aborted by its signal'), true)
 
   /** @type {() => void} called once no more rows are taken, if that is not the end of them */
@@ -80,29 +84,58 @@ class Load {
     return this.#halt !== undefined
   }
 
-  /** Begins; with `resume` behind the rows that the server holds. `begin` is given the first row, and returns the load's number. */
-  async open(begin = () => native.openLoad(this.#host.handle, this.#options.maxFailed)) {
+  /** Begins; with `resume` behind the rows that the server holds. */
+  async open() {
+    await this.#begin(() => native.openLoad(this.#host.handle, this.#options.maxFailed))
+  }
+
+  /** The same where native code takes the rows itself: `begin(first, ticket)` returns the load's number, or throws. */
+  async hand(begin) {
+    await this.#begin((first) => {
+      let number, refusal
+      const report = this.#host.report((ticket) => {
+        try {
+          number = begin(first, ticket)
+        } catch (error) {
+          refusal = error
+          throw error
+        }
+      })
+      // `finish` tells.
+      report.catch(() => {})
+      if (refusal !== undefined) throw refusal
+      this.#report = report
+      return number
+    })
+  }
+
+  async #begin(begin) {
     const { resume, signal, onProgress, progressIntervalMs } = this.#options
     if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
+    this.#before = native.stats(this.#host.handle)
+    // From the first row on, which may be made at once.
+    if (this.listens) native.listen(this.#host.handle, true)
+    this.#number = begin(this.#first)
     if (signal?.aborted) this.#abort()
     else signal?.addEventListener('abort', this.#abort, { once: true })
-    this.#before = native.stats(this.#host.handle)
-    this.#number = begin(this.#first)
     this.#host.attend(this)
     if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs)
-    return this
+    this.#idle = setInterval(() => this.#hurry(), IDLE).unref()
   }
 
-  /** Executes now and then what has come, for sources that are slower than the server. */
-  hurry() {
-    let before = 0
-    this.#idle = setInterval(() => {
-      const rows = this.#row - before
-      before = this.#row
-      if (rows < BATCH_ROWS) native.executeLoad(this.#host.handle, this.#number)
-    }, IDLE).unref()
+  /** Executes what has come, where the source is slower than the server. */
+  #hurry() {
+    const { handle } = this.#host
+    const { rows } = this.#rows()
+    if (rows - this.#hurried < BATCH_ROWS) native.executeLoad(handle, this.#number)
+    this.#hurried = rows
+  }
+
+  /** `{ rows }`, and of a file `bytesRead` and `bytesTotal`. */
+  #rows() {
+    return this.#report === undefined ? { rows: this.#row } : native.importStats(this.#host.handle, this.#number)
   }
 
   /** Makes commands of a row. Returns what has to come first before the next one, if anything: to be given to `after`. */
@@ -167,6 +200,7 @@ class Load {
   halt(error, forgets = false) {
     if (this.#halt !== undefined) return
     this.#halt = { error, forgets }
+    if (this.#report !== undefined) native.stopImport(this.#host.handle, this.#number)
     if (this.#finished !== undefined) return
     this.#wake()
     this.onHalt()
@@ -204,7 +238,8 @@ class Load {
     let outcome, error
     try {
       const forgets = this.#halt?.forgets ?? false
-      outcome = await this.#host.report((ticket) => native.closeLoad(handle, this.#number, ticket, forgets))
+      const close = (ticket) => native.closeLoad(handle, this.#number, ticket, forgets)
+      outcome = await (this.#report ?? this.#host.report(close))
     } catch (reason) {
       error = reason
       outcome = reason.outcome
@@ -251,7 +286,7 @@ class Load {
     const { bufferedBytes, inFlightBytes, connected } = native.stats(handle)
     const { isGivenUp: _, ...known } = native.loadStats(handle, this.#number)
     try {
-      onProgress({ rows: this.#row, ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
+      onProgress({ ...this.#rows(), ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
     } catch (error) {
       this.halt(error)
     }

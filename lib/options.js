@@ -398,6 +398,28 @@ const LOAD = {
   signal: { ...SIGNAL, fallback: null },
 }
 
+const FORMATS = ['csv', 'tsv', 'ndjson', 'resp', 'commands']
+
+const IMPORT = {
+  ...LOAD,
+  format: { ...oneOf(...FORMATS), fallback: null },
+  header: {
+    expected: 'true, false or an array of names',
+    check: (value) => (typeof value === 'boolean' || isListOfNames(value) ? value : undefined),
+    fallback: true,
+  },
+  delimiter: {
+    ...string('one character of ASCII, no quote and no end of a line', /^[^"\r\n\x80-\u{10ffff}]$/u),
+    fallback: null,
+  },
+}
+
+function isListOfNames(value) {
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name.isWellFormed())
+  )
+}
+
 const WRITABLE = { ...LOAD, highWaterMark: { ...COUNT, fallback: null } }
 
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
@@ -517,4 +539,4 @@ function isRecord(value) {
   return typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]'
 }
 
-module.exports = { WRITABLE, readLoadOptions, readOptions }
+module.exports = { IMPORT, WRITABLE, readLoadOptions, readOptions }

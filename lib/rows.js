@@ -27,7 +27,6 @@ async function loadRows(host, rows, mapper, options) {
   const source = sourceOf(rows)
   try {
     await load.open()
-    load.hurry()
     await pull(load, source)
   } catch (error) {
     load.halt(error)
@@ -168,7 +167,6 @@ class RowWritable extends Writable {
   async #open() {
     const load = this.#load
     await load.open()
-    load.hurry()
     // Also while nothing is written.
     load.onHalt = () => load.finish().catch((error) => this.destroy(error))
   }

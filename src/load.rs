@@ -6,6 +6,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use crate::batch::Wrap;
 use crate::config::Transaction;
 use crate::loader::Shared;
 use crate::outcome::{Failure, Origin};
@@ -40,6 +41,15 @@ pub struct Load {
     next_index: u64,
     batch_bytes: usize,
     batch_commands: u64,
+    cut: Cut,
+}
+
+/// Where batches end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    WhereFull,
+    /// Not before the end of a transaction.
+    Later,
 }
 
 #[derive(Debug)]
@@ -67,6 +77,7 @@ impl Load {
             // Several of them on their way, however little may be.
             batch_bytes: bytes.min(config.max_buffered / 16).max(1),
             batch_commands: config.auto_exec.map_or(u64::MAX, |auto| auto.commands),
+            cut: Cut::WhereFull,
         }
     }
 
@@ -91,10 +102,13 @@ impl Load {
         let commands = request.commands() - mark.commands;
         self.rows.push(row, line, commands, mark.commands, self.next_index);
         self.next_index += commands;
-        if request.committed_bytes() + self.rows.size() < self.batch_bytes && request.commands() < self.batch_commands {
-            return Next::GoOn;
+        let is_full = request.committed_bytes() + self.rows.size() >= self.batch_bytes
+            || request.commands() >= self.batch_commands;
+        if is_full && self.cut == Cut::WhereFull {
+            self.execute(pipeline);
+            return self.next(pipeline);
         }
-        self.execute(pipeline)
+        self.may_go_on()
     }
 
     /// Forgets what the row has made.
@@ -128,17 +142,36 @@ impl Load {
         self.next(pipeline)
     }
 
-    /// Executes what the rows have made by now.
-    pub fn execute(&mut self, pipeline: &mut Pipeline) -> Next {
+    /// The rows from here on are a transaction.
+    pub fn begin_transaction(&mut self, pipeline: &mut Pipeline) {
+        self.execute(pipeline);
+        self.cut = Cut::Later;
+    }
+
+    pub fn is_in_transaction(&self) -> bool {
+        self.cut == Cut::Later
+    }
+
+    /// It ends here.
+    pub fn end_transaction(&mut self, pipeline: &mut Pipeline) -> Next {
+        self.cut = Cut::WhereFull;
         let part = self.part();
-        pipeline.execute_part(part, None);
+        pipeline.execute_part(part, Wrap::Always, None);
         self.next(pipeline)
+    }
+
+    /// Executes what the rows have made by now, if that is no half of a transaction.
+    pub fn execute(&mut self, pipeline: &mut Pipeline) {
+        if self.cut == Cut::WhereFull {
+            let part = self.part();
+            pipeline.execute_part(part, Wrap::AsConfigured, None);
+        }
     }
 
     /// No more rows come: the rest is executed, and what became of all is reported under `ticket`.
     pub fn close(&mut self, pipeline: &mut Pipeline, ticket: u32) {
         let part = self.part();
-        pipeline.execute_part(part, Some(ticket));
+        pipeline.execute_part(part, Wrap::AsConfigured, Some(ticket));
     }
 
     fn part(&mut self) -> Part {
@@ -149,10 +182,16 @@ impl Load {
     }
 
     fn next(&self, pipeline: &Pipeline) -> Next {
+        match self.may_go_on() {
+            Next::GoOn if pipeline.shared().budget.needs_rest() => Next::Wait,
+            next => next,
+        }
+    }
+
+    #[inline]
+    fn may_go_on(&self) -> Next {
         if self.tally.is_given_up() || self.tally.has_failed_enough() {
             Next::Stop
-        } else if pipeline.shared().needs_drain() {
-            Next::Wait
         } else {
             Next::GoOn
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Wrap};
 use crate::config::{AutoExec, WhenFull};
 use crate::error::Error;
 use crate::loader::{Hopeless, Ordered, Shared};
@@ -112,11 +112,12 @@ impl Pipeline {
     }
 
     /// The same for a load; its report has what became of all of that.
-    pub(crate) fn execute_part(&mut self, part: Part, ticket: Option<u32>) {
+    pub(crate) fn execute_part(&mut self, part: Part, wrap: Wrap, ticket: Option<u32>) {
         self.allowed = 0;
         let load = Some(Arc::clone(&part.tally));
         let batch = Batch {
             part: Some(part),
+            wrap,
             ..self.request.seal()
         };
         self.shared
