@@ -1,13 +1,21 @@
-//! What the core does for each command: the encoder, the walker, the scanner of replies. `cargo bench`.
+//! What the core does for each command: the encoder, the walker, the reader of files of commands, the scanner of replies.
+//! `cargo bench`.
 
+use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use respipe::batch::{Batch, Pool};
+use respipe::config::{Config, Login, Replies, Resend, Retry, Server, Transaction, WhenFull};
+use respipe::error::Error;
+use respipe::loader::{Listener, Notice, Shared};
+use respipe::pipeline::Pipeline;
 use respipe::resp::reply::{Kind, Scanner};
 use respipe::resp::request::Request;
 use respipe::resp::walk;
+use respipe::source::script::{Bytes, Format, Script, What};
 
 const COMMANDS: usize = 1_000;
 
@@ -94,6 +102,120 @@ fn walk_commands(bencher: Bencher<'_, '_>) {
         }
         assert_eq!(found, COMMANDS);
     });
+}
+
+/// A file of three commands by turns, read and appended: as for `redis-cli --pipe`, or as one types them.
+#[divan::bench(args = [Format::Resp, Format::Commands])]
+fn read_commands(bencher: Bencher<'_, '_>, format: Format) {
+    let mut file = Vec::new();
+    for row in 0..COMMANDS {
+        let line = match row % 3 {
+            0 => format!("HSET user:{row} name somebody age 37"),
+            1 => format!("expire user:{row} 86400"),
+            _ => format!("SADD users user:{row}"),
+        };
+        if format == Format::Commands {
+            file.extend_from_slice(format!("{line}\n").as_bytes());
+            continue;
+        }
+        let words: Vec<&str> = line.split(' ').collect();
+        file.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            file.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        }
+    }
+    let config = config();
+    let mut pipeline = Pipeline::new(Arc::new(Shared::new(config.clone(), Arc::new(Deaf))));
+    bencher.counter(ItemsCount::new(100 * COMMANDS)).bench_local(|| {
+        // Often enough that the buffer of a reader is a small part of it.
+        let mut script = Script::new(Repeated::new(&file, 100), format, &config);
+        while let Some(record) = script.next().expect("a sound file") {
+            let What::Command(command) = record.what else {
+                unreachable!("only commands")
+            };
+            command.append(&mut pipeline).expect("room");
+            if pipeline.request.committed_bytes() > 64 * 1024 {
+                pipeline.discard();
+            }
+        }
+    });
+}
+
+/// Bytes over and over.
+struct Repeated<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    times: usize,
+}
+
+impl<'a> Repeated<'a> {
+    fn new(bytes: &'a [u8], times: usize) -> Self {
+        Self { bytes, at: 0, times }
+    }
+}
+
+impl Read for Repeated<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.bytes.len() {
+            self.at = 0;
+            self.times -= 1;
+        }
+        if self.times == 0 {
+            return Ok(0);
+        }
+        let count = into.len().min(self.bytes.len() - self.at);
+        into[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+impl Bytes for Repeated<'_> {
+    fn error(&self, error: &io::Error) -> Error {
+        self.because(error.to_string())
+    }
+
+    fn because(&self, reason: String) -> Error {
+        Error::Internal(reason)
+    }
+}
+
+struct Deaf;
+
+impl Listener for Deaf {
+    fn notify(&self, _: Notice) {}
+}
+
+/// The defaults; nothing is ever sent.
+fn config() -> Config {
+    Config {
+        server: Server::Tcp {
+            host: String::new(),
+            port: 0,
+        },
+        tls: None,
+        login: Login::default(),
+        connect_timeout: Duration::ZERO,
+        stall_timeout: Duration::ZERO,
+        retry: Retry {
+            first_connect: 0,
+            attempts: None,
+            max_elapsed: Duration::ZERO,
+            min_delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+        },
+        replies: Replies::Check,
+        transaction: Transaction::Off,
+        auto_exec: None,
+        max_buffered: 1 << 26,
+        when_full: WhenFull::Throw,
+        max_in_flight: 1 << 20,
+        reconnect_every: 0,
+        resend: Resend::Idempotent,
+        checkpoint: None,
+        wait_replicas: None,
+        max_failures: 100,
+    }
 }
 
 /// The short replies that a load gets, which are only counted.

@@ -5,6 +5,7 @@
 //! ```text
 //!   binding      JavaScript's arguments come in; promises are settled            (feature `napi`)
 //!   pipeline     the open batch, its ceiling, automatic execution                (JavaScript's thread ends here)
+//!   source       rows of files, parsed on a thread of their own
 //!   template     commands with holes, encoded around their values
 //!   resp         request: the only producer of RESP; reply: the only consumer
 //!   batch        sealed bytes, and how many commands they are
@@ -27,6 +28,7 @@ pub mod resp;
 pub mod retry;
 #[cfg(test)]
 mod simulation;
+pub mod source;
 pub mod template;
 
 #[cfg(all(feature = "napi", not(test)))]
