@@ -143,9 +143,7 @@ impl Import {
                 template,
                 on_null,
             } => self.read_rows(Reader::new(input, format, template, on_null)?, file.first_row),
-            Content::Commands(format) => {
-                self.read_commands(Script::new(input, format, &shared.config), file.first_row)
-            }
+            Content::Commands(format) => self.read_commands(Script::new(input, format, &shared.config), file.first_row),
         }
     }
 
@@ -228,7 +226,10 @@ impl Import {
                 Ok(()) => load.end_row(pipeline),
                 Err(failed) if failed.code == FULL && load.is_in_transaction() => {
                     pipeline.discard();
-                    return Err(Error::BufferFull(format!("a transaction of the file is too large: {}", failed.message)));
+                    return Err(Error::BufferFull(format!(
+                        "a transaction of the file is too large: {}",
+                        failed.message
+                    )));
                 }
                 Err(failed) if failed.code == FULL && !last_try => {
                     // What is on its way may be in the way. A row that finds no room then never will.

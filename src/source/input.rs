@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::script::Bytes;
 use super::unpack::{self, Packing};
 use crate::error::Error;
 
@@ -121,6 +122,16 @@ impl About {
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.reader.read(into)
+    }
+}
+
+impl Bytes for Input {
+    fn error(&self, error: &io::Error) -> Error {
+        self.about.error(error)
+    }
+
+    fn because(&self, reason: String) -> Error {
+        self.about.because(reason)
     }
 }
 

@@ -26,6 +26,11 @@ mod meaning;
 mod resp;
 pub mod rows;
 pub mod script;
+#[cfg(test)]
+mod script_tests;
+#[cfg(test)]
+#[cfg(unix)]
+mod server_tests;
 mod split;
 mod text;
 mod unpack;
