@@ -78,16 +78,16 @@ for (const [width, expected] of [
   ],
   [100, '[############--------]   61 %  612,345 rows  1,020,000/s  48.9 MB of 80.1 MB  0:12 left  3 failed'],
   [80, '[############--------]   61 %  612,345 rows  1,020,000/s  0:12 left  3 failed'],
-  [60, '[#########------]   61 %  612,345 rows  0:12 left  3 failed'],
-  [40, '[############--------]   61 %  3 failed'],
-  [30, '[######----]   61 %  3 failed'],
+  [60, '[######----]   61 %  612,345 rows  0:12 left  3 failed'],
+  [40, '[#########------]   61 %  3 failed'],
+  [33, '[######----]   61 %  3 failed'],
   [24, ' 61 %  3 failed'],
-  [8, ' 61 %  '],
+  [8, ' 61 %'],
 ] as const) {
   test(`a line fits ${width} columns`, (t) => {
     const line = terminalLine(half, 'row', { width, ...ascii })
     t.is(line, expected)
-    t.true(line.length < width)
+    t.true(line.length <= width - 3)
   })
 }
 
@@ -106,7 +106,7 @@ test('no line is ever wider than the terminal, and no figure stands for nothing'
     fc.property(view, style, (figures, shape) => {
       const line = terminalLine(figures, 'row', shape)
       const seen = line.replaceAll(COLOUR, '')
-      t.true(seen.length <= Math.max(shape.width - 1, 1), line)
+      t.true(seen.length <= Math.max(shape.width - 3, 1), line)
       t.notRegex(line, /NaN|undefined|Infinity/)
       if (!shape.color) t.is(line, seen)
       if (!shape.unicode) t.regex(seen, /^[ -~]*$/)
@@ -115,7 +115,7 @@ test('no line is ever wider than the terminal, and no figure stands for nothing'
 })
 
 test('a bar is full when all is read, and 100 % is not said before', (t) => {
-  const shape = { width: 60, color: false }
+  const shape = { width: 64, color: false }
   for (const [fraction, unicode, expected] of [
     [1, false, '[###############]  100 %'],
     [0.999, false, '[##############-]   99 %'],

@@ -140,6 +140,32 @@ test('a password on the line is warned of, as redis-cli does', async (t) => {
   t.is((await respipe(['pipe'], { env: { REDISCLI_AUTH: SECRET, REDIS_URL: `redis://:${SECRET}@there` } })).stderr, '')
 })
 
+for (const [typed, password] of [
+  ['secret\r', 'secret'],
+  ['secrex\u007ft\n', 'secret'],
+  ['wrong\u0015secret\u0004', 'secret'],
+  ['\r', ''],
+] as const) {
+  test(`--askpass takes what is typed: ${JSON.stringify(typed)}`, async (t) => {
+    const env = { REDISCLI_AUTH: 'of the environment' }
+    const { imported, stderr } = await respipe(['pipe', '--askpass'], { typed, env })
+    t.deepEqual(
+      { pipeline: imported?.pipeline as object, stderr },
+      { pipeline: { password }, stderr: 'Please input password: \n' },
+    )
+  })
+}
+
+test('--askpass without an answer is a line and exit code 2', async (t) => {
+  for (const [typed, why] of [
+    ['sec\u0003', 'no password was given'],
+    ['', 'the terminal was closed'],
+  ] as const) {
+    const { code, stderr } = await respipe(['pipe', '--askpass'], { typed })
+    t.deepEqual({ code, stderr }, { code: 2, stderr: `Please input password: \nrespipe: --askpass: ${why}\n` })
+  }
+})
+
 for (const [file, format] of [
   ['a.csv', 'csv'],
   ['a.TSV.gz', 'tsv'],

@@ -33,6 +33,8 @@ export interface World {
   close?: () => Promise<Partial<Summary>>
   checkFile?: (path: string, template: unknown, options: Record<string, unknown>) => Promise<object>
   env?: Record<string, string>
+  /** What is typed where a password is asked for. */
+  typed?: string
   /** Columns of standard error, where it is a terminal. */
   terminal?: number
 }
@@ -69,6 +71,19 @@ export class FakeStream extends EventEmitter {
   }
 }
 
+class FakeTerminal extends EventEmitter {
+  constructor(typed: string) {
+    super()
+    // In pieces, as people type.
+    for (const letter of typed) setImmediate(() => this.emit('data', letter))
+    if (typed === '') setImmediate(() => this.emit('end'))
+  }
+
+  setRawMode(): void {}
+  setEncoding(): void {}
+  destroy(): void {}
+}
+
 /** Runs a command line; the options of the pipeline are checked as ever, but nothing is connected. */
 export async function respipe(argv: string[], world: World = {}): Promise<Ran> {
   const signals = new EventEmitter()
@@ -89,6 +104,7 @@ export async function respipe(argv: string[], world: World = {}): Promise<Ran> {
     now: () => now,
     isInputTerminal: () => false,
     checkFile: world.checkFile,
+    ...(world.typed !== undefined && { openTerminal: () => new FakeTerminal(world.typed ?? '') }),
     bulkPipeline(pipeline: BulkPipelineOptions) {
       bulkPipeline(pipeline).destroy()
       return Object.assign(bulk, {

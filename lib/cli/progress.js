@@ -31,7 +31,7 @@ class Meter {
     const isKnown = bytesRead !== undefined && bytesTotal > 0
     const fraction = isKnown ? Math.min(bytesRead / bytesTotal, 1) : undefined
     const speed = isRate ? (done - first.done) / seconds : 0
-    const secondsLeft = isKnown && speed > 0 ? Math.max(bytesTotal - bytesRead, 0) / speed : undefined
+    const secondsLeft = fraction < 1 && speed > 0 ? (bytesTotal - bytesRead) / speed : undefined
     return { rows, failed, done, bytesTotal: isKnown ? bytesTotal : undefined, rate, fraction, secondsLeft }
   }
 }
@@ -64,6 +64,8 @@ function plainLine(view, noun) {
 }
 
 const SEPARATOR = '  '
+/** In the last column some terminals begin a new line, and before it there must be room for the ^C that they show. */
+const SPARED = 3
 /** In cells. In steps, or it would grow and shrink with every digit behind it. */
 const [MIN_BAR, MAX_BAR, BAR_STEP] = [10, 40, 5]
 
@@ -73,8 +75,7 @@ const [MIN_BAR, MAX_BAR, BAR_STEP] = [10, 40, 5]
  * @param {{ width: number, color: boolean, unicode: boolean }} style
  */
 function terminalLine(view, noun, { width, color, unicode }) {
-  // In the last column some terminals begin a new line.
-  const room = Math.max(width - 1, 1)
+  const room = Math.max(width - SPARED, 1)
   const hasBar = view.fraction !== undefined
   let shown = parts(view, noun)
   const taken = () => shown.map(({ text }) => text).join(SEPARATOR).length
