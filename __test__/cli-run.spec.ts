@@ -279,6 +279,40 @@ test('what failed and what is unknown is told, with the first failures', async (
   t.deepEqual(lines.slice(10), ['…and 990 more', ''])
 })
 
+test('what only repeats why the load was given up is counted, and not listed', async (t) => {
+  const lost = { code: 'RESPIPE_CONNECT', message: 'cannot connect' }
+  const { stdout, stderr } = await respipe(USERS, {
+    importFile({ onFailure, onProgress }) {
+      onFailure(refusal(0))
+      for (let row = 1; row < 5; row++) onFailure({ ...refusal(row), ...lost })
+      onProgress({ rows: 5 })
+      const errors = { WRONGTYPE: 1, RESPIPE_CONNECT: 4 }
+      return Promise.reject(givenUp(lost.code, lost.message, summary({ failed: 5, errors })))
+    },
+  })
+  t.is(stderr, `users.csv:2: HSET user:0: ${refusal(0).message}\nrespipe: cannot connect\n`)
+  t.is(
+    stdout,
+    `5 rows of users.csv in 1.0 s
+  arrived  0 commands of 5, 500 B in all
+  failed   5 commands: RESPIPE_CONNECT 4, WRONGTYPE 1
+`,
+  )
+})
+
+test('a load that goes on does not count the rows from before as its own speed', async (t) => {
+  const { stdout } = await respipe([...USERS, '--checkpoint', 'k', '--resume'], {
+    async importFile({ onProgress }) {
+      onProgress({ rows: 1_000 })
+      return summary({ succeeded: 10 })
+    },
+  })
+  t.is(
+    stdout,
+    '1,000 rows of users.csv, those from before included, in 1.0 s\n  arrived  10 commands of 10, 1.00 kB in all\n',
+  )
+})
+
 test('--failures has all of them', async (t) => {
   const path = join(folderWith(t), 'failures.ndjson')
   const { stderr } = await respipe([...USERS, '--failures', path], failing)

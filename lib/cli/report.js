@@ -35,7 +35,7 @@ function report(load, { stdout, stderr, env }) {
   stderr.write(failureLines(load, result, styleOf(stderr, env).unicode))
   if (isStopped(load)) stderr.write(`respipe: stopped at a fence, by ${signal}\n`)
   else if (error !== undefined) stderr.write(`respipe: ${visible(error.message)}\n`)
-  const lines = summaryLines(result, source)
+  const lines = summaryLines(result, { ...source, isResumed: call.flags.has('--resume') })
   if (call.command === 'pipe') lines.push(pipeLine(result))
   stdout.write(`${lines.join('\n')}\n`)
   if (again !== undefined) stderr.write(hint(again, call))
@@ -74,10 +74,12 @@ function exitCodeOfLoad(load, result) {
   return load.error === undefined ? exitCodeOfOutcome(result, load.options.replies) : exitCodeOfError(load.error)
 }
 
-function failureLines({ failures: { first }, cli, source }, { failed }, unicode) {
-  const lines = first.map((failure) => failureLine(failure, source.name, unicode))
-  const more = failed - first.length
-  if (first.length > 0 && more > 0) {
+/** The first ones; without those that only repeat why all was given up. */
+function failureLines({ failures: { first }, cli, error, source }, { failed, errors }, unicode) {
+  const own = first.filter(({ code }) => code !== error?.code)
+  const lines = own.map((failure) => failureLine(failure, source.name, unicode))
+  const more = failed - own.length - (errors[error?.code] ?? 0)
+  if (own.length > 0 && more > 0) {
     lines.push(`…and ${count(more)} more${cli.failures === undefined ? '' : `: see ${cli.failures}`}`)
   }
   return lines.map((line) => `${line}\n`).join('')

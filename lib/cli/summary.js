@@ -8,12 +8,15 @@ const SHOWN_CODES = 8
 
 /**
  * @param {object} result the outcome, and `rows`, `elapsedMs`; `reconnects`, `resent`, `serverErrorReplies` where they are known
- * @param {{ name: string, noun: string }} source
+ * @param {{ name: string, noun: string, isResumed: boolean }} source `isResumed`: some of it was there before, and how fast the
+ *   rest was nothing tells
  * @returns {string[]} lines: the first says how much and how fast, the others what became of it
  */
-function summaryLines(result, { name, noun }) {
+function summaryLines(result, { name, noun, isResumed }) {
   const { rows, commands, succeeded, failed, unknown, elapsedMs } = result
-  const rate = elapsedMs > 0 ? `: ${counted(Math.round((rows / elapsedMs) * 1000), noun)}/s` : ''
+  const isRate = elapsedMs > 0 && commands > failed && !isResumed
+  const rate = isRate ? `: ${counted(Math.round((rows / elapsedMs) * 1000), noun)}/s` : ''
+  const before = isResumed ? ', those from before included,' : ''
   const lines = [
     ['arrived', `${counted(succeeded, 'command')} of ${count(commands)}, ${bytes(result.bytes)} in all`],
     failed > 0 && ['failed', `${counted(failed, 'command')}: ${codes(result.errors)}`],
@@ -27,7 +30,7 @@ function summaryLines(result, { name, noun }) {
   ].filter(Boolean)
   const width = Math.max(...lines.map(([label]) => label.length))
   return [
-    `${counted(rows, noun)} of ${name} in ${duration(elapsedMs)}${rate}`,
+    `${counted(rows, noun)} of ${name}${before} in ${duration(elapsedMs)}${rate}`,
     ...lines.map(([label, text]) => `  ${label.padEnd(width)}  ${text}`),
   ]
 }
