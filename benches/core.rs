@@ -1,7 +1,8 @@
-//! What the core does for each command: the encoder, the walker, the reader of files of commands, the scanner of replies.
+//! What the core does for each command: the encoder, the walker, the readers of files, the scanner of replies.
 //! `cargo bench`.
 
-use std::io::{self, Read};
+use std::fmt::Write;
+use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,11 @@ use respipe::pipeline::Pipeline;
 use respipe::resp::reply::{Kind, Scanner};
 use respipe::resp::request::Request;
 use respipe::resp::walk;
+use respipe::source::csv::{Header, Settings};
+use respipe::source::input::Input;
+use respipe::source::rows::{self, Reader};
 use respipe::source::script::{Bytes, Format, Script, What};
+use respipe::template::{OnNull, compile};
 
 const COMMANDS: usize = 1_000;
 
@@ -244,5 +249,105 @@ fn scan_replies(bencher: Bencher<'_, '_>, kind: &str) {
             values += usize::from(matches!(step.done, Some(Kind::Value)));
         }
         assert_eq!(values, COMMANDS);
+    });
+}
+
+/// Rows of five columns, 80 bytes each: as many as keep the file larger than a processor's cache.
+const ROWS: u32 = 100_000;
+
+fn csv_file() -> Vec<u8> {
+    let mut text = "id,name,email,city,created\n".to_owned();
+    for row in 0..ROWS {
+        let (name, city) = (
+            row.wrapping_mul(2_654_435_761),
+            ["London", "New York", "Tokyo"][row as usize % 3],
+        );
+        writeln!(
+            text,
+            "{row},Name {name} Surname,user{row}@example.com,{city},2026-01-31T12:00:00Z"
+        )
+        .expect("text");
+    }
+    text.into_bytes()
+}
+
+/// The same with each text in quotes.
+fn quoted_file() -> Vec<u8> {
+    let text = String::from_utf8(csv_file()).expect("text");
+    let quoted = |line: &str| {
+        line.split(',')
+            .map(|field| format!("\"{field}\""))
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    text.lines()
+        .map(|line| quoted(line) + "\n")
+        .collect::<String>()
+        .into_bytes()
+}
+
+fn ndjson_file() -> Vec<u8> {
+    let text = String::from_utf8(csv_file()).expect("text");
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    let object = |line: &str| {
+        let member = |(name, value): (&&str, &str)| match *name {
+            "id" => format!("\"id\":{value}"),
+            _ => format!("\"{name}\":\"{value}\""),
+        };
+        let members: Vec<String> = names.iter().zip(line.split(',')).map(member).collect();
+        format!("{{{}}}\n", members.join(","))
+    };
+    lines.map(object).collect::<String>().into_bytes()
+}
+
+/// All rows are read, and put into a template where one is given that has holes.
+fn read_rows(bencher: Bencher<'_, '_>, file: &[u8], format: &rows::Format, text: &str) {
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        let input = Input::of("rows", Box::new(Cursor::new(file.to_vec())), None).expect("memory");
+        let template = compile(&[text]).expect("a template");
+        let mut reader = Reader::new(input, format.clone(), template, OnNull::Throw).expect("rows");
+        let mut rows = 0;
+        while let Some(record) = reader.next().expect("memory") {
+            rows += u32::from(record.content.is_ok());
+        }
+        assert_eq!(rows, ROWS);
+    });
+}
+
+fn csv_format() -> rows::Format {
+    rows::Format::Csv(Settings {
+        delimiter: b',',
+        header: Header::Row,
+    })
+}
+
+#[divan::bench]
+fn read_csv(bencher: Bencher<'_, '_>) {
+    read_rows(bencher, &csv_file(), &csv_format(), "SET k {id}");
+}
+
+#[divan::bench]
+fn read_csv_in_quotes(bencher: Bencher<'_, '_>) {
+    read_rows(bencher, &quoted_file(), &csv_format(), "SET k {id}");
+}
+
+#[divan::bench(args = ["SET k {id}", "HSET k {id} {name} {email} {city}", "HSET k {*}"])]
+fn read_ndjson(bencher: Bencher<'_, '_>, text: &str) {
+    read_rows(bencher, &ndjson_file(), &rows::Format::Ndjson, text);
+}
+
+/// For comparison: a reader that accepts broken files.
+#[divan::bench]
+fn read_csv_with_crate_csv(bencher: Bencher<'_, '_>) {
+    let file = csv_file();
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        let mut reader = csv::Reader::from_reader(Cursor::new(file.clone()));
+        let mut record = csv::ByteRecord::new();
+        let mut rows = 0;
+        while reader.read_byte_record(&mut record).expect("csv") {
+            rows += 1;
+        }
+        assert_eq!(rows, ROWS);
     });
 }

@@ -43,6 +43,9 @@ use std::io::{self, Read};
 use self::window::{MAX_RECORD, More, Window};
 use crate::error::Error;
 
+/// So many bytes are kept from row to row, for what has to be copied.
+const KEPT: usize = 256 * 1024;
+
 /// A row and the line in which it begins, from 1; or why that is none.
 type Line<T> = (u64, Result<T, String>);
 

@@ -181,8 +181,12 @@ impl<R: Read> Csv<R> {
                 if memchr(b'\n', bytes).is_none() {
                     return Err(super::too_long(self.line));
                 }
-                // Several lines: a quote is open. As if the file ended here, for which its kind has a word of its own.
-                return Ok(Some(scan(bytes, true, self.delimiter, &mut self.places)));
+                // Several lines: a quote is open, or was. What a scan says of the end that is not there does not count.
+                let scanned = scan(bytes, true, self.delimiter, &mut self.places);
+                return Ok(Some(match scanned {
+                    Scan::Broken(_) => scanned,
+                    _ => Scan::Broken(Fault::long()),
+                }));
             }
         }
     }
@@ -214,10 +218,8 @@ impl<R: Read> Csv<R> {
             FaultKind::Open if self.window.has_ended() => {
                 format!("{field} has a quote in line {line} that is never closed")
             }
-            FaultKind::Open => {
-                let most = MAX_RECORD / (1024 * 1024);
-                format!("{field} has a quote in line {line} that is not closed within {most} MiB")
-            }
+            FaultKind::Open => format!("{field} has a quote in line {line} that is not closed within {MOST} MiB"),
+            FaultKind::Long => format!("it is longer than {MOST} MiB"),
         }
     }
 }
@@ -269,18 +271,21 @@ impl Columns {
     }
 }
 
+/// The longest record in MiB, for messages.
+const MOST: usize = MAX_RECORD / (1024 * 1024);
+
 /// Of long lists the beginning.
 fn listed(names: &[Vec<u8>]) -> String {
-    /// More would not be read.
-    const MOST: usize = 100;
+    /// Nobody reads more.
+    const SHOWN: usize = 100;
     let mut text = names
         .iter()
-        .take(MOST)
+        .take(SHOWN)
         .map(|name| shown(name))
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > MOST {
-        text += &format!(" and {} more", names.len() - MOST);
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
     }
     text
 }

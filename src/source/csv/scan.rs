@@ -4,6 +4,8 @@
 
 use memchr::{memchr, memchr_iter, memchr3};
 
+use crate::source::KEPT;
+
 /// Where the text of a field is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field {
@@ -36,6 +38,14 @@ impl Places {
             From::Record => &bytes[start..end],
             From::Copy => &self.copied[start..end],
         }
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        self.fields.clear();
+        self.copied.clear();
+        // After a huge record, memory goes back.
+        self.copied.shrink_to(KEPT);
     }
 
     #[inline]
@@ -81,13 +91,24 @@ pub(super) enum FaultKind {
     Behind,
     /// A quote that is not closed.
     Open,
+    /// Longer than a record may be.
+    Long,
+}
+
+impl Fault {
+    pub(super) fn long() -> Self {
+        Self {
+            kind: FaultKind::Long,
+            field: 0,
+            at: 0,
+        }
+    }
 }
 
 /// Looks for a record at the beginning of `bytes`, behind which, with `is_all`, nothing follows. A line ends with `\n` or
 /// `\r\n`, the last one also with `\r` or nothing.
 pub(super) fn scan(bytes: &[u8], is_all: bool, delimiter: u8, places: &mut Places) -> Scan {
-    places.fields.clear();
-    places.copied.clear();
+    places.clear();
     match bytes {
         [] => return Scan::Unfinished,
         [b'\n', ..] => return Scan::Blank(1),

@@ -189,6 +189,12 @@ fn a_line_has_a_limit_and_an_open_quote_too() {
         limited(&format!("a\n{long}\n")),
         Err("line 2 is longer than 64 MiB".to_owned())
     );
+    // Cut off where it is full, it would look like a record.
+    let several = format!("\"a\n{}\",{}\n", "b\n".repeat(30), "x".repeat(100));
+    assert_eq!(
+        limited(&several).expect("rows")[0],
+        (1, Err("it is longer than 64 MiB".to_owned()))
+    );
     let lines = "b\n".repeat(100);
     let rows = limited(&format!("\"a\n{lines}")).expect("rows");
     let reason = "field 1 has a quote in line 1 that is not closed within 64 MiB";

@@ -2,15 +2,15 @@
 //!
 //! Text of one value comes in; out goes where names and values are in it.
 
-use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use crate::source::text::unescape;
+use crate::source::text::{quote, unescape};
 
 /// Where something is in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Span {
 /// Where it is none, with the column.
 pub(super) fn first_level(
     line: &str,
-    names: &[String],
+    names: &[Name],
     found: &mut Vec<Option<Span>>,
     mut members: Option<&mut Vec<(Span, Span)>>,
 ) -> Result<(), String> {
@@ -72,14 +72,18 @@ pub(super) fn first_level(
 }
 
 /// The member of an object, or the element of an array, in a value of `line` that was checked already.
-pub(super) fn step(line: &str, value: Span, name: &str) -> Option<Span> {
+pub(super) fn step(line: &str, value: Span, name: &Name) -> Option<Span> {
     let text = value.of(line);
     let mut deserializer = Deserializer::from_str(text);
     let element = match text.as_bytes().first() {
         Some(b'{') => deserializer.deserialize_map(Member(name)),
         Some(b'[') => {
             // As JavaScript writes an index; others are names, which no array has.
-            let index = name.parse().ok().filter(|index: &usize| index.to_string() == name)?;
+            let index = name
+                .plain
+                .parse()
+                .ok()
+                .filter(|index: &usize| index.to_string() == name.plain)?;
             deserializer.deserialize_seq(Element(index))
         }
         _ => return None,
@@ -94,26 +98,62 @@ fn told(error: &serde_json::Error) -> String {
     format!("it is no JSON, column {}: {reason}", error.column())
 }
 
-/// Compares a name in the file, with its quotes, with one from a template.
-#[inline]
-fn is_name(quoted: &str, name: &str) -> bool {
-    plain_name(quoted).is_some_and(|plain| *plain == *name.as_bytes())
+/// The name of a member that is looked for.
+#[derive(Debug)]
+pub(super) struct Name {
+    plain: String,
+    /// As files mostly have it: in quotes, with no more escapes than there must be.
+    usual: Vec<u8>,
 }
 
-/// A name in the file without quotes and escapes; `None` where it is no text.
-fn plain_name(quoted: &str) -> Option<Cow<'_, [u8]>> {
-    let inside = &quoted[1..quoted.len() - 1];
-    if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(inside.as_bytes()));
+impl Name {
+    pub(super) fn new(plain: &str) -> Self {
+        let mut usual = Vec::new();
+        // A `str` is UTF-8.
+        let _ = quote(plain.as_bytes(), &mut usual);
+        Self {
+            plain: plain.to_owned(),
+            usual,
+        }
     }
-    let mut plain = Vec::new();
-    unescape(inside, &mut plain).ok()?;
-    Some(Cow::Owned(plain))
+
+    pub(super) fn plain(&self) -> &str {
+        &self.plain
+    }
+
+    /// Compares it with a name in the file, quotes and all.
+    #[inline]
+    fn is_usual(&self, quoted: &str) -> bool {
+        *quoted.as_bytes() == *self.usual
+    }
+
+    fn is(&self, quoted: &str) -> bool {
+        self.is_usual(quoted) || (has_escapes(quoted) && self.is_unescaped(quoted))
+    }
+
+    #[cold]
+    fn is_unescaped(&self, quoted: &str) -> bool {
+        let mut plain = Vec::new();
+        unescape(&quoted[1..quoted.len() - 1], &mut plain).is_ok() && plain == self.plain.as_bytes()
+    }
+}
+
+fn has_escapes(quoted: &str) -> bool {
+    memchr(b'\\', quoted.as_bytes()).is_some()
+}
+
+/// The place of a name in the file among those looked for.
+fn position(names: &[Name], quoted: &str) -> Option<usize> {
+    let usual = names.iter().position(|name| name.is_usual(quoted));
+    match usual {
+        None if has_escapes(quoted) => names.iter().position(|name| name.is_unescaped(quoted)),
+        usual => usual,
+    }
 }
 
 struct Members<'a> {
     line: &'a str,
-    names: &'a [String],
+    names: &'a [Name],
     found: &'a mut [Option<Span>],
     members: Option<&'a mut Vec<(Span, Span)>>,
 }
@@ -131,8 +171,8 @@ impl<'de> Visitor<'de> for Members<'_> {
         while let Some(name) = map.next_key::<&RawValue>()? {
             let name = name.get();
             let wanted = match self.names.get(next) {
-                Some(expected) if is_name(name, expected) => Some(next),
-                _ => self.names.iter().position(|wanted| is_name(name, wanted)),
+                Some(expected) if expected.is_usual(name) => Some(next),
+                _ => position(self.names, name),
             };
             if wanted.is_none() && self.members.is_none() {
                 map.next_value::<IgnoredAny>()?;
@@ -152,7 +192,7 @@ impl<'de> Visitor<'de> for Members<'_> {
 }
 
 /// The value of a member.
-struct Member<'a>(&'a str);
+struct Member<'a>(&'a Name);
 
 impl<'de> Visitor<'de> for Member<'_> {
     type Value = Option<&'de str>;
@@ -164,7 +204,7 @@ impl<'de> Visitor<'de> for Member<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(name) = map.next_key::<&RawValue>()? {
-            if is_name(name.get(), self.0) {
+            if self.0.is(name.get()) {
                 found = Some(map.next_value::<&RawValue>()?.get());
             } else {
                 map.next_value::<IgnoredAny>()?;

@@ -9,7 +9,7 @@ use std::io::Read;
 
 use memchr::memchr;
 
-use self::members::{Span, first_level, step};
+use self::members::{Name, Span, first_level, step};
 use super::window::{More, Window};
 use super::{Halt, Line};
 use crate::source::value::Value;
@@ -29,9 +29,9 @@ pub(super) struct Ndjson<R> {
 #[derive(Debug)]
 struct Wanted {
     /// Names of members of the row.
-    firsts: Vec<String>,
+    firsts: Vec<Name>,
     /// For each hole the member of the row it begins with, and the steps from there.
-    holes: Vec<(usize, Vec<String>)>,
+    holes: Vec<(usize, Vec<Name>)>,
     all: All,
 }
 
@@ -113,14 +113,14 @@ impl<R: Read> Ndjson<R> {
             all,
         };
         for hole in holes {
-            let mut steps = hole.split('.').map(str::to_owned);
+            let mut steps = hole.split('.');
             let first = steps.next().unwrap_or_default();
-            let known = wanted.firsts.iter().position(|name| *name == first);
+            let known = wanted.firsts.iter().position(|name| name.plain() == first);
             let at = known.unwrap_or_else(|| {
-                wanted.firsts.push(first);
+                wanted.firsts.push(Name::new(first));
                 wanted.firsts.len() - 1
             });
-            wanted.holes.push((at, steps.collect()));
+            wanted.holes.push((at, steps.map(Name::new).collect()));
         }
         Self {
             window,

@@ -7,13 +7,13 @@ mod row;
 use std::sync::Arc;
 
 use self::row::{CsvRow, Inputs, JsonRow, Row};
-use super::Halt;
 use super::convert::convert;
 use super::csv::{Columns, Csv, Fields, Settings};
 use super::input::{About, Input};
 use super::json::{All, Ndjson, Object};
 use super::text;
 use super::window::Window;
+use super::{Halt, KEPT};
 use crate::error::Error;
 use crate::pipeline::{Committed, Pipeline};
 use crate::resp::compose::encode_word;
@@ -311,6 +311,7 @@ impl Plan {
     /// Converts what is to be converted, all of it before anything is sent, as with rows of JavaScript.
     fn convert<R: Row>(&self, row: &R, Scratch { bytes, inputs }: &mut Scratch) -> Result<(), Failed> {
         bytes.clear();
+        bytes.shrink_to(KEPT);
         for (input, place) in self.template.inputs.iter().zip(inputs) {
             let Some(conversion) = input.conversion else { continue };
             *place = None;
