@@ -57,6 +57,9 @@ export declare function idle(handle: number, ticket: number): void
 /** Begins to load a file, from row `first` on; returns the number of the load. Its end is dispatched under `ticket`. Null: `problem` tells. */
 export declare function importFile(handle: number, ticket: number, maxFailed: number, first: number, file: NativeFile): number | null
 
+/** Of a rehearsal: the first commands, in RESP. */
+export declare function importSample(handle: number, number: number): Buffer[]
+
 /** How far it is: `{ rows, bytesRead?, bytesTotal? }`. */
 export declare function importStats(handle: number, number: number): { rows: number; bytesRead?: number; bytesTotal?: number }
 
@@ -86,6 +89,8 @@ export interface NativeFile {
   header: boolean
   /** They are these. */
   names?: Array<string>
+  /** Commands are made, and none is executed. */
+  rehearsal: boolean
 }
 
 /** All options of a pipeline, complete; `index.d.ts` describes them. */

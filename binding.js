@@ -850,6 +850,7 @@ module.exports.forgetLoad = nativeBinding.forgetLoad
 module.exports.frequent = nativeBinding.frequent
 module.exports.idle = nativeBinding.idle
 module.exports.importFile = nativeBinding.importFile
+module.exports.importSample = nativeBinding.importSample
 module.exports.importStats = nativeBinding.importStats
 module.exports.keepAlive = nativeBinding.keepAlive
 module.exports.listen = nativeBinding.listen

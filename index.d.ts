@@ -304,6 +304,14 @@ export interface ImportOptions extends LoadOptions {
    */
   delimiter?: string
 }
+export type CheckOptions = Pick<ImportOptions, 'format' | 'header' | 'delimiter' | 'signal'>
+export interface FileCheck extends Pick<Outcome, 'bytes' | 'failed' | 'errors' | 'failures'> {
+  rows: number
+  /** Those that could be made. */
+  commands: number
+  /** The first ten of them, in RESP. */
+  sample: Buffer[]
+}
 /** Rows are written into it. */
 export interface RowWritable extends Writable {
   /** What became of them, once it has finished. */
@@ -392,6 +400,8 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
    * what came before is loaded. A hole that is no column: `RESPIPE_INVALID_ARGUMENT`.
    */
   importFile(path: string, template: string | string[] | null, options?: ImportOptions): Promise<Summary>
+  /** What `importFile` would do: reads the file and makes all commands, and connects to no server. */
+  checkFile(path: string, template: string | string[] | null, options?: CheckOptions): Promise<FileCheck>
   /**
    * Commands with holes, compiled once. Words are split on blanks, with quotes as in redis-cli; `{{` and `}}` for braces; `{name}`, several in a
    * word too; paths: `{address.city}`; `{*}` as the last word of HSET-like commands for all fields of the row. Conversions: `{at|ms}` and `{at|s}`

@@ -8,8 +8,8 @@ const { inspect } = require('node:util')
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
-const { importFile } = require('./lib/import.js')
-const { IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
+const { checkFile, importFile } = require('./lib/import.js')
+const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
 const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
@@ -164,6 +164,11 @@ class BulkPipeline extends EventEmitter {
     return this.#watched(async () => importFile(this.#host(), path, template, readLoadOptions(options, IMPORT)))
   }
 
+  checkFile(path, template, options) {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('checkFile'))
+    return quiet(this.#checkFile(path, template, options))
+  }
+
   template(command) {
     if (!isPipeline(this)) throw notAPipeline('template')
     if (this.#ended !== undefined) throw endedError(this.#ended)
@@ -197,6 +202,10 @@ class BulkPipeline extends EventEmitter {
       unknown,
     }
     return `BulkPipeline ${inspect(shown, { ...options, depth })}`
+  }
+
+  async #checkFile(path, template, options) {
+    return checkFile(this.#host(), path, template, readLoadOptions(options, CHECK))
   }
 
   #query(words) {

@@ -32,11 +32,29 @@ const OF_COMMANDS = ['resp', 'commands']
  * @param {object} options as `readLoadOptions` returns them
  */
 async function importFile(host, path, template, options) {
-  const file = fileOf(path, template, options)
   const load = new Load(host, options)
+  return read(host, load, { ...fileOf(path, template, options), rehearsal: false }, options)
+}
+
+/** The same without a server: `{ rows, commands, bytes, failed, errors, failures, sample }`. */
+async function checkFile(host, path, template, options) {
+  const load = new Load(host, { ...NO_CALLBACKS, ...options })
+  let seen
+  load.onEnd = () => {
+    const { rows } = native.importStats(host.handle, load.number)
+    seen = { rows, sample: native.importSample(host.handle, load.number) }
+  }
+  const file = { ...fileOf(path, template, options), rehearsal: true }
+  const { succeeded, bytes, failed, errors, failures } = await read(host, load, file, options)
+  return { rows: seen.rows, commands: succeeded, bytes, failed, errors, failures, sample: seen.sample }
+}
+
+const NO_CALLBACKS = { onProgress: null, onFailure: null, maxFailed: Infinity, resume: false }
+
+async function read(host, load, file, { maxFailed = Infinity }) {
   try {
     await load.hand((first, ticket) => {
-      const number = native.importFile(host.handle, ticket, options.maxFailed, first, { ...file, onNull: host.onNull })
+      const number = native.importFile(host.handle, ticket, maxFailed, first, { ...file, onNull: host.onNull })
       if (number === null) throw host.problem()
       return number
     })
@@ -96,4 +114,4 @@ function invalid(message) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', message)
 }
 
-module.exports = { fileOf, importFile }
+module.exports = { checkFile, importFile }

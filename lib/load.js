@@ -61,6 +61,9 @@ class Load {
   /** @type {() => void} called once no more rows are taken, if that is not the end of them */
   onHalt = () => {}
 
+  /** @type {() => void} called when all is over, before native code forgets the load */
+  onEnd = () => {}
+
   /**
    * @param {Host} host
    * @param {object} options as `readLoadOptions` returns them
@@ -253,6 +256,7 @@ class Load {
     error = this.#halt?.error ?? error
     const summary = { ...outcome, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
     this.#tellProgress()
+    this.onEnd()
     this.#close()
     error ??= this.#halt?.error
     if (error === undefined) return summary

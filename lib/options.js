@@ -415,6 +415,8 @@ const IMPORT = {
   },
 }
 
+const CHECK = { format: IMPORT.format, header: IMPORT.header, delimiter: IMPORT.delimiter, signal: LOAD.signal }
+
 function isListOfNames(value) {
   return (
     Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name.isWellFormed())
@@ -513,4 +515,4 @@ function isRecord(value) {
   return typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]'
 }
 
-module.exports = { IMPORT, WRITABLE, readLoadOptions, readOptions }
+module.exports = { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions }

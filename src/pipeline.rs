@@ -126,8 +126,14 @@ impl Pipeline {
 
     /// Forgets everything appended; returns how many commands.
     pub fn discard(&mut self) -> u64 {
+        self.take_back(|_| {})
+    }
+
+    /// The same, after a look at it.
+    pub fn take_back(&mut self, look: impl FnOnce(&Batch)) -> u64 {
         self.allowed = 0;
         let batch = self.request.seal();
+        look(&batch);
         for segment in batch.segments {
             self.shared.pool.put_back(segment);
         }

@@ -145,6 +145,14 @@ impl Tally {
         }
     }
 
+    /// So many commands would be executed.
+    pub fn see(&self, commands: u64, bytes: u64) {
+        let outcome = &mut self.lock().outcome;
+        outcome.commands += commands;
+        outcome.succeeded += commands;
+        outcome.bytes += bytes;
+    }
+
     /// A row made no command.
     pub fn fail(&self, failure: Failure) {
         let mut known = self.lock();

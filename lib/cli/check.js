@@ -17,8 +17,8 @@ async function check(call, world) {
   const source = sourceOf(call)
   const cli = optionsOf(call.flags, 'cli')
   const { format, header, delimiter } = optionsOf(call.flags, 'load')
-  const { onNull, maxFailures } = optionsOf(call.flags, 'pipeline')
-  const options = withoutAbsent({ format: format ?? source.format, header, delimiter, onNull, maxFailures })
+  const { db, onNull, maxFailures } = optionsOf(call.flags, 'pipeline')
+  const options = withoutAbsent({ format: format ?? source.format, header, delimiter, db, onNull, maxFailures })
 
   const stop = new AbortController()
   let stoppedBy

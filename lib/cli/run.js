@@ -32,7 +32,7 @@ async function run(argv, parts = {}) {
 /** What it does and where; the addon is loaded only by what needs it. */
 const WORLD = {
   bulkPipeline: (options) => require('../../index.js').bulkPipeline(options),
-  checkFile: (path, template, options) => require('../../index.js').checkFile(path, template, options),
+  checkFile,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
@@ -42,6 +42,15 @@ const WORLD = {
   /** Without `process.stdin`: to look at that would begin to read what is for the load. */
   isInputTerminal: () => isatty(0),
   openTerminal: undefined,
+}
+
+async function checkFile(path, template, { db, onNull, maxFailures, ...options }) {
+  const bulk = require('../../index.js').bulkPipeline({ db, onNull, maxFailures })
+  try {
+    return await bulk.checkFile(path, template, options)
+  } finally {
+    bulk.destroy()
+  }
 }
 
 const COMMANDS = {

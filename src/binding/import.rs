@@ -31,6 +31,8 @@ pub(crate) struct NativeFile {
     pub header: bool,
     /// They are these.
     pub names: Option<Vec<String>>,
+    /// Commands are made, and none is executed.
+    pub rehearsal: bool,
 }
 
 impl NativeFile {
@@ -73,6 +75,7 @@ pub(crate) fn import_file(
 ) -> Result<Option<u32>> {
     let begun = with(env, handle, |slot| {
         let path = PathBuf::from(&file.path);
+        let rehearsal = file.rehearsal;
         let content = file.content()?;
         let file = File {
             path,
@@ -81,7 +84,10 @@ pub(crate) fn import_file(
         };
         let number = slot.loads.number();
         let shared = slot.pipeline.shared();
-        let load = Load::new(shared, number, as_count(max_failed));
+        let mut load = Load::new(shared, number, as_count(max_failed));
+        if rehearsal {
+            load = load.rehearse();
+        }
         let import = Import::begin(shared, load, file, ticket);
         let import = import.map_err(|error| Error::Internal(format!("no thread to read the file: {error}")))?;
         slot.loads.imports.insert(number, import);
@@ -107,6 +113,19 @@ pub(crate) fn stop_import(env: Env, handle: u32, number: u32) -> Result<()> {
             import.stop();
         }
     })
+}
+
+/// Of a rehearsal: the first commands, in RESP.
+#[napi(catch_unwind, ts_return_type = "Buffer[]")]
+pub(crate) fn import_sample(env: Env, handle: u32, number: u32) -> Result<Object<'static>> {
+    let import = with(env, handle, |slot| slot.loads.imports.get(&number).cloned())?;
+    let js = js(env);
+    let commands = import.map_or_else(Vec::new, |import| import.sample());
+    let list = js.array(commands.len())?;
+    for (at, command) in commands.iter().enumerate() {
+        js.set_element(list, at, js.buffer(command)?)?;
+    }
+    Ok(Object::from_raw(js.env(), list))
 }
 
 /// How far it is: `{ rows, bytesRead?, bytesTotal? }`.

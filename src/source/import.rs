@@ -124,6 +124,11 @@ impl Import {
         &self.tally
     }
 
+    /// In a rehearsal: the first commands, in RESP.
+    pub fn sample(&self) -> Vec<Vec<u8>> {
+        self.feeding().load.sample().to_vec()
+    }
+
     /// Rows gone through, those that were passed over among them.
     pub fn rows(&self) -> u64 {
         self.rows.load(Relaxed)
