@@ -107,3 +107,28 @@ fn last_of_each<'a>(count: usize, name: impl Fn(usize) -> &'a [u8]) -> Vec<(usiz
     }
     each
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::config::Config;
+    use crate::loader::server::config;
+    use crate::loader::{Listener, Notice, Shared};
+    use crate::pipeline::Pipeline;
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn notify(&self, _: Notice) {}
+    }
+
+    /// Nobody works for it: what it takes stays.
+    pub(super) fn pipeline(max_buffered: usize) -> Pipeline {
+        let config = Config {
+            max_buffered,
+            ..config(1)
+        };
+        Pipeline::new(Arc::new(Shared::new(config, Arc::new(Deaf))))
+    }
+}

@@ -1,19 +1,10 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::super::csv::Header;
+use super::super::tests::pipeline;
 use super::*;
-use crate::loader::server::config;
-use crate::loader::{Listener, Notice, Shared};
 use crate::resp::walk;
 use crate::template::compile;
-
-struct Deaf;
-
-impl Listener for Deaf {
-    fn notify(&self, _: Notice) {}
-}
 
 fn csv(delimiter: u8, header: Header) -> Format {
     Format::Csv(Settings { delimiter, header })
@@ -28,7 +19,7 @@ fn reader(content: &str, format: Format, texts: &[&str], on_null: OnNull) -> Res
 
 /// What becomes of each row: `SET k v; …`, `!COMMAND reason` or `!reason`, with lines in front.
 fn loaded(content: &str, format: Format, texts: &[&str], on_null: OnNull) -> Vec<String> {
-    let mut pipeline = Pipeline::new(Arc::new(Shared::new(config(1), Arc::new(Deaf))));
+    let mut pipeline = pipeline(usize::MAX);
     let mut reader = match reader(content, format, texts, on_null) {
         Ok(reader) => reader,
         Err(reason) => return vec![reason],
@@ -394,9 +385,7 @@ fn missing_members_are_up_to_the_option_on_null() {
 
 #[test]
 fn a_value_that_finds_no_room_is_refused() {
-    let mut small = config(1);
-    small.max_buffered = 10_000;
-    let mut pipeline = Pipeline::new(Arc::new(Shared::new(small, Arc::new(Deaf))));
+    let mut pipeline = pipeline(10_000);
     let content = format!("a,b\n{},x\n1,2\n", "x".repeat(20_000));
     let mut reader = reader(&content, csv(b',', Header::Row), &["SET k:{a} {b}"], OnNull::Throw).expect("a reader");
     let mut append = || {
