@@ -6,24 +6,9 @@ const { types } = require('node:util')
 const native = require('../binding.js')
 const { describe } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
+const { ENDINGS, OF_COMMANDS, formatOf } = require('./formats.js')
 const { Load } = require('./load.js')
 const { textsOf } = require('./template.js')
-
-/** By the end of a name, without that of its packing. */
-const FORMATS = {
-  csv: 'csv',
-  tsv: 'tsv',
-  tab: 'tsv',
-  ndjson: 'ndjson',
-  jsonl: 'ndjson',
-  resp: 'resp',
-  aof: 'resp',
-  redis: 'commands',
-  txt: 'commands',
-}
-
-/** Formats of commands, which take no template. */
-const OF_COMMANDS = ['resp', 'commands']
 
 /**
  * @param {import('./load.js').Host} host
@@ -68,6 +53,7 @@ async function read(host, load, file, { maxFailed = Infinity }) {
 function fileOf(path, template, { format, header, delimiter }) {
   const name = pathOf(path)
   const kind = format ?? formatOf(name)
+  if (kind === undefined) throw unknownFormat()
   const takesTemplate = !OF_COMMANDS.includes(kind)
   if (takesTemplate && (template === null || template === undefined)) {
     throw invalid(`a ${kind} file needs a template, which makes commands of its rows`)
@@ -99,12 +85,9 @@ function pathOf(path) {
   return path
 }
 
-function formatOf(path) {
-  const [, ending = ''] = /\.([a-z]+)(?:\.(?:gz|zst))?$/i.exec(path) ?? []
-  const format = Object.hasOwn(FORMATS, ending.toLowerCase()) ? FORMATS[ending.toLowerCase()] : undefined
-  if (format !== undefined) return format
-  const known = Object.keys(FORMATS).map((name) => `.${name}`)
-  throw new RespipeError(
+function unknownFormat() {
+  const known = Object.keys(ENDINGS).map((name) => `.${name}`)
+  return new RespipeError(
     'RESPIPE_INVALID_OPTION',
     `format is needed: the name of the file ends in none of ${known.join(' ')}`,
   )

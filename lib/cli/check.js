@@ -2,7 +2,7 @@
 'use strict'
 
 const { EXIT, exitCodeOfError } = require('./exit.js')
-const { recordOf } = require('./failures.js')
+const { recordOf, withoutPlace } = require('./failures.js')
 const { isOurs } = require('./load.js')
 const { bytes, count, counted } = require('./numbers.js')
 const { styleOf } = require('./progress.js')
@@ -57,7 +57,9 @@ function text({ rows, commands, bytes: size, failed, failures, sample }, { name,
   if (more > 0) lines.push(`…and ${count(more)} more`)
   if (lines.length > 0) lines.push('')
   for (const { line, row, message } of failures) {
-    lines.push(visible(`${name}${line === undefined ? `, row ${row}` : `:${line}`}: ${message}`))
+    lines.push(
+      visible(`${name}${line === undefined ? `, row ${row}` : `:${line}`}: ${withoutPlace(message, name, line)}`),
+    )
   }
   const unshown = failed - failures.length
   if (unshown > 0) lines.push(`…and ${count(unshown)} more`)

@@ -123,9 +123,16 @@ function recordOf({ row, line, command, key, code, message }) {
 function failureLine({ row, line, command, key, code, message }, source, unicode) {
   const place = line !== undefined ? `${source}:${line}` : row !== undefined ? `${source}, row ${row}` : source
   const target = key === undefined ? command : `${command} ${plainOrQuoted(key, unicode)}`
+  const told = withoutPlace(message, source, line)
   // The server's message has its code in front, ours have not.
-  const why = message.startsWith(code) || code.startsWith('RESPIPE_') ? message : `${code} ${message}`
+  const why = message.startsWith(code) || code.startsWith('RESPIPE_') ? told : `${code} ${message}`
   return [visible(place), visible(target), visible(why)].filter((part) => part !== '').join(': ')
 }
 
-module.exports = { FailureFile, failureLine, Failures, recordOf }
+/** That of a broken line begins with its place. */
+function withoutPlace(message, source, line) {
+  const place = `${source}:${line}: `
+  return message.startsWith(place) ? message.slice(place.length) : message
+}
+
+module.exports = { FailureFile, failureLine, Failures, recordOf, withoutPlace }

@@ -3,22 +3,10 @@
 
 const { basename } = require('node:path')
 
+const { OF_COMMANDS, formatOf } = require('../formats.js')
 const { FORMATS } = require('./flags.js')
 const { UsageError } = require('./usage.js')
 
-const ENDINGS = {
-  csv: 'csv',
-  tsv: 'tsv',
-  ndjson: 'ndjson',
-  jsonl: 'ndjson',
-  resp: 'resp',
-  aof: 'resp',
-  redis: 'commands',
-  txt: 'commands',
-}
-
-/** They hold commands already. */
-const READY = ['resp', 'commands']
 const PARTED = ['csv', 'tsv']
 
 /**
@@ -29,8 +17,8 @@ const PARTED = ['csv', 'tsv']
 function sourceOf({ command, operands, flags }) {
   const [path = '-', ...templates] = operands
   const name = path === '-' ? 'standard input' : path
-  const format = command === 'pipe' ? 'resp' : (flags.get('--format')?.value ?? formatOf(path))
-  const isReady = READY.includes(format)
+  const format = command === 'pipe' ? 'resp' : (flags.get('--format')?.value ?? knownFormat(path))
+  const isReady = OF_COMMANDS.includes(format)
   if (isReady && templates.length > 0) {
     throw new UsageError(`${name} holds commands already (${format}): it takes no template`)
   }
@@ -54,11 +42,11 @@ function templateOf(templates) {
   return templates.length === 1 ? templates[0] : templates
 }
 
-function formatOf(path) {
+function knownFormat(path) {
+  const format = formatOf(path)
+  if (format !== undefined) return format
   const ask = `say --format ${FORMATS.join(', ').replace(/, ([^,]*)$/, ' or $1')}`
   if (path === '-') throw new UsageError(`standard input has no name that tells its format: ${ask}`)
-  const ending = /\.([a-z]+)(?:\.(?:gz|zst))?$/i.exec(path)?.[1].toLowerCase() ?? ''
-  if (Object.hasOwn(ENDINGS, ending)) return ENDINGS[ending]
   throw new UsageError(`the ending of ${JSON.stringify(basename(path))} does not tell its format: ${ask}`)
 }
 
