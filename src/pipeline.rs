@@ -50,10 +50,11 @@ impl Pipeline {
         }
     }
 
-    /// One whose batches end where a load says so.
+    /// One whose batches end where a load says so. It never blocks: a load waits in its own way, and can be stopped then.
     pub fn for_load(shared: Arc<Shared>) -> Self {
         Self {
             auto: NEVER,
+            when_full: WhenFull::Throw,
             ..Self::new(shared)
         }
     }
