@@ -458,3 +458,27 @@ export class RespipeError extends Error {
 /** Makes a pipeline; throws `RESPIPE_INVALID_OPTION` or `RESPIPE_UNSUPPORTED`. Nothing is connected yet. */
 export function bulkPipeline(url?: string, options?: BulkPipelineOptions): BulkPipeline
 export function bulkPipeline(options: BulkPipelineOptions): BulkPipeline
+export namespace bulkPipeline {
+  /**
+   * A pipeline to where a client of ioredis or iovalkey is connected to: its host, port or path, TLS, username, password, db and name are taken
+   * over, an option given here wins over its part. The client is only read; the db is that of its options, not one selected later. Throws what
+   * `bulkPipeline` does; `RESPIPE_INVALID_ARGUMENT` for what is no such client; `RESPIPE_UNSUPPORTED` for a Cluster, for one with sentinels, and
+   * where a setting would be lost: `keyPrefix`, a `Connector`, of `tls` all but ca, cert, key, servername, rejectUnauthorized.
+   */
+  function fromIoredis(client: IoredisClient, options?: Omit<BulkPipelineOptions, 'url'>): BulkPipeline
+  /**
+   * The same with a client of node-redis, from version 4 on: one of `createClient()`, not of `createCluster()`, `createSentinel()` or a pool. A
+   * `credentialsProvider` is not asked: `RESPIPE_UNSUPPORTED`, unless it is what node-redis itself makes of `username` and `password`.
+   */
+  function fromNodeRedis(client: NodeRedisClient, options?: Omit<BulkPipelineOptions, 'url'>): BulkPipeline
+}
+/** By what `fromIoredis` knows a client. */
+export interface IoredisClient {
+  readonly status: string
+  readonly options: object
+}
+/** By what `fromNodeRedis` knows a client. */
+export interface NodeRedisClient {
+  readonly isOpen: boolean
+  readonly options?: object | undefined
+}

@@ -7,6 +7,7 @@ const { inspect } = require('node:util')
 
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
+const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
 const { RespipeError } = require('./lib/errors.js')
 const { checkFile, importFile } = require('./lib/import.js')
 const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
@@ -631,6 +632,12 @@ native.commands().forEach((command, number) => define({ ...command, number }))
 function bulkPipeline(urlOrOptions, options) {
   return new BulkPipeline(MAKER, readOptions(urlOrOptions, options))
 }
+
+bulkPipeline.fromIoredis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromIoredis(client)))
+
+bulkPipeline.fromNodeRedis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromNodeRedis(client)))
 
 /** Options for native code, which wants absent ones left out. */
 function given(options) {
