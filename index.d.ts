@@ -444,6 +444,41 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   listenerCount(event: 'failure' | 'reconnect' | 'error'): number
   removeAllListeners(event?: 'failure' | 'reconnect' | 'error'): this
 }
+/** The server that a pipeline was made for, in the messages on its channels of `node:diagnostics_channel`. */
+export interface TracedServer {
+  /** The host, or the path of the unix socket. */
+  serverAddress: string
+  /** Undefined with a unix socket. */
+  serverPort: number | undefined
+  database: number
+}
+/**
+ * On `tracingChannel('respipe:exec')`, one object for all events of an `exec()`, those of `sync()` and `close()` too: `start`, `end` when it
+ * has returned, `asyncStart` and `asyncEnd` when its outcome is known, before whoever awaits it goes on; before those `error` where it rejects.
+ */
+export interface ExecTrace extends TracedServer {
+  /** `'MULTI'` with `transaction` or `checkpoint`. */
+  batchMode: 'PIPELINE' | 'MULTI'
+  /** Commands appended then. What `autoExec` had executed before is in `result` only. */
+  batchSize: number
+  /** From `asyncStart` on. Failures are on the channel of theirs, replies on none. */
+  result?: Omit<Outcome, 'failures'>
+  /** What it rejects with. */
+  error?: RespipeError
+}
+/** On the channel `respipe:reconnect`: what listeners to `reconnect` hear. */
+export interface ReconnectTrace extends TracedServer {
+  reason: 'rotation' | 'lost' | 'moved'
+  address: string
+}
+/**
+ * On the channel `respipe:failure`: each refused command, with its key, and the server's words, which may quote arguments. Subscribers are looked
+ * for when a pipeline is made, and with each batch and load, automatic batches too: who subscribes in between hears failures from the next one on.
+ */
+export interface FailureTrace extends TracedServer {
+  failure: CommandFailure
+}
+
 /** One class, whether imported or required. */
 export class RespipeError extends Error {
   /**
