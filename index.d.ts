@@ -174,7 +174,10 @@ export interface BulkPipelineOptions {
    */
   maxFailures?: number
   /**
-   * At most this much, to spare a server that others use. Not in this version: `RESPIPE_UNSUPPORTED`.
+   * At most this much in a second, to spare a server that others use; of two limits each holds. It is writing that waits, every 2 milliseconds a
+   * little goes out: appending goes on up to `maxBufferedBytes`. Commands sent again count again; what frames them (MULTI, EXEC, fences) counts
+   * for the bytes only. After a pause 20 milliseconds' worth may go at once. A transaction is written at this pace, and executed in one go.
+   * At least one of the two; up to 2_147_483_647 commands, 1 TiB.
    * @default no limit
    */
   throttle?: { commandsPerSecond?: number; bytesPerSecond?: number }

@@ -436,7 +436,7 @@ function isListOfNames(value) {
 const WRITABLE = { ...LOAD, highWaterMark: { ...COUNT, fallback: null } }
 
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
-const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }, { option: 'throttle' }]
+const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }]
 
 /** Two options that exclude each other; with a third entry, only that value of the second. */
 const CONFLICTS = [
