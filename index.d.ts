@@ -270,7 +270,7 @@ export interface LoadOptions {
   maxFailed?: number
   /**
    * With `checkpoint`: skip the rows that the server already holds. The source must bring the same rows in the same order. `RESPIPE_INVALID_OPTION`
-   * without `checkpoint`.
+   * without `checkpoint`. A checkpoint tells of one load: a second one, unless the first has failed, needs a pipeline and a key of its own.
    * @default false
    */
   resume?: boolean
@@ -380,7 +380,8 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
    * `RESPIPE_FORBIDDEN_COMMAND` or `RESPIPE_BUFFER_FULL`, thrown by an append or by the mapper itself. Whatever else a mapper or the source
    * throws ends the load, which rejects with it; rows before that are loaded.
    * Batches of 64 KiB (256 KiB in transactions) or as `autoExec` says; a tenth of a second after the last row, less. They count for `reconnectEvery`.
-   * Where it ends early, the source is closed: an iterator's `return()`, a stream's `destroy()` or `cancel()`.
+   * Where it ends early, the source is closed: an iterator's `return()`, a stream's `destroy()` or `cancel()`. That is waited for for a second.
+   * `close()` and `destroy()` of the pipeline end it, too: with `RESPIPE_CLOSED`.
    */
   load<T>(
     rows: Iterable<T> | AsyncIterable<T> | Readable,
@@ -390,7 +391,7 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   load<T>(rows: Iterable<T> | AsyncIterable<T> | Readable, mapper: Mapper<T>, options?: LoadOptions): Promise<Summary>
   /**
    * The same as a Writable in object mode; `finish` comes only after the server has everything. `destroy()` takes no more rows, and `close` comes once what
-   * is on its way is over.
+   * is on its way is over. Whatever would reject a `load` destroys it with an `error`, also while nothing is written.
    */
   writable<T>(mapper: (row: T, bulk: BulkPipeline) => void, options?: WritableOptions): RowWritable
   writable<T>(mapper: Mapper<T>, options?: WritableOptions): RowWritable

@@ -25,6 +25,12 @@ const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5,
 /** So many arguments are passed on one by one; many more would not fit on the stack. */
 const MAX_SPREAD = 1000
 
+/** What a mapper cannot ask for: batches are the load's. */
+const OF_LOADS = ['exec', 'drain']
+
+/** So much of a name that no command has is shown. */
+const MAX_NAME = 64
+
 /** Only `bulkPipeline` makes pipelines. */
 const MAKER = Symbol('bulkPipeline')
 
@@ -71,6 +77,8 @@ class BulkPipeline extends EventEmitter {
   #timer
   /** Under way, by number. */
   #loads = new Map()
+  /** One of them is over, and has loaded all. */
+  #hasLoaded = false
   /** A mapper is making commands of a row. */
   #mapping = false
   /** The command that could not be appended then. */
@@ -284,7 +292,7 @@ class BulkPipeline extends EventEmitter {
       const done = this.#sync()
       this.#ended = 'RESPIPE_CLOSED'
       native.refuse(this.#handle, false)
-      this.#haltLoads()
+      this.#haltLoads('RESPIPE_CLOSED')
       try {
         return await done
       } finally {
@@ -309,13 +317,18 @@ class BulkPipeline extends EventEmitter {
     this.#disarm()
     this.#followers?.delete(this.#handle)
     native.end(this.#handle, code === 'RESPIPE_ABORTED')
-    this.#haltLoads()
+    this.#haltLoads(code)
     // Executions hear from native code what is unknown; those that wait for room have nothing to hear.
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind !== 'drain' && kind !== 'idle') continue
       this.#settled(ticket)
       reject(endedError(code))
     }
+  }
+
+  /** They may be waiting for rows, and would hear of it with the next one only. */
+  #haltLoads(code) {
+    for (const load of this.#loads.values()) load.cut(endedError(code))
   }
 
   #obey(signal) {
@@ -367,15 +380,18 @@ class BulkPipeline extends EventEmitter {
           this.#mapping = false
         }
       },
-      refused: () => this.#refused?.toUpperCase() ?? '',
+      isMapping: () => this.#mapping,
+      refused: () => (typeof this.#refused === 'string' ? this.#refused.slice(0, MAX_NAME).toUpperCase() : ''),
       attend: (load) => {
         this.#loads.set(load.number, load)
         this.#listen()
       },
-      dismiss: (load) => {
+      dismiss: (load, isComplete) => {
         this.#loads.delete(load.number)
+        this.#hasLoaded ||= isComplete
         this.#listen()
       },
+      isTaken: () => this.#options.checkpoint !== null && (this.#hasLoaded || this.#loads.size > 0),
       ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
       drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
       idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),
@@ -385,13 +401,9 @@ class BulkPipeline extends EventEmitter {
     }
   }
 
-  #haltLoads() {
-    for (const load of this.#loads.values()) load.halt(endedError(this.#ended), true)
-  }
-
   /** The same as `#ticket`, where anything can still be asked for. */
   #ask(kind, start) {
-    if (this.#mapping) return Promise.reject(mappingError(kind))
+    if (this.#mapping && OF_LOADS.includes(kind)) return Promise.reject(mappingError(kind))
     return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(endedError(this.#ended))
   }
 
@@ -462,7 +474,7 @@ class BulkPipeline extends EventEmitter {
         this.#expand(command, args)
         return
       default:
-        if (this.#mapping) this.#refused = command.trailing === 'call' ? String(args[0]) : command.name
+        if (this.#mapping) this.#refused = command.trailing === 'call' ? args[0] : command.name
         throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe)
     }
   }
@@ -584,6 +596,7 @@ class BulkPipeline extends EventEmitter {
   #broken({ code, message }) {
     this.#ended ??= 'RESPIPE_CLOSED'
     native.end(this.#handle, false)
+    for (const load of this.#loads.values()) load.cut(new RespipeError(code, message))
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind === 'end') continue
       this.#settled(ticket)
