@@ -54,6 +54,15 @@ export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
 
+/** Begins to load a file, from row `first` on; returns the number of the load. Its end is dispatched under `ticket`. Null: `problem` tells. */
+export declare function importFile(handle: number, ticket: number, maxFailed: number, first: number, file: NativeFile): number | null
+
+/** Of a rehearsal: the first commands, in RESP. */
+export declare function importSample(handle: number, number: number): Buffer[]
+
+/** How far it is: `{ rows, bytesRead?, bytesTotal? }`. */
+export declare function importStats(handle: number, number: number): { rows: number; bytesRead?: number; bytesTotal?: number }
+
 /** Whether the process lives on for what is outstanding in this environment. */
 export declare function keepAlive(outstanding: boolean): void
 
@@ -66,6 +75,22 @@ export declare function loadStats(handle: number, number: number): Record<string
 export interface NativeAutoExec {
   bytes?: number
   commands?: number
+}
+
+/** A file, as `lib/import.js` describes it. */
+export interface NativeFile {
+  path: string
+  format: 'csv' | 'tsv' | 'ndjson' | 'resp' | 'commands'
+  /** Of the template: one for each command. */
+  texts: Array<string>
+  onNull: 'throw' | 'skip' | 'empty'
+  delimiter: string
+  /** The first row has the names of the columns. */
+  header: boolean
+  /** They are these. */
+  names?: Array<string>
+  /** Commands are made, and none is executed. */
+  rehearsal: boolean
 }
 
 /** All options of a pipeline, complete; `index.d.ts` describes them. */
@@ -136,6 +161,9 @@ export declare function release(handle: number): void
 
 /** A look at the pipeline, for `stats()`. */
 export declare function stats(handle: number): Record<string, unknown>
+
+/** No more rows of it are taken. */
+export declare function stopImport(handle: number, number: number): void
 
 /** What became of everything since the start, for `sync()`. */
 export declare function summary(handle: number): Record<string, unknown>

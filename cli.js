@@ -1,22 +1,13 @@
 #!/usr/bin/env node
 'use strict'
 
-const { version } = require('./package.json')
+const { run } = require('./lib/cli/run.js')
 
-const usage = `respipe ${version} loads data into Redis and Valkey from Node.js. It is used from a script,
-through bulkPipeline(): see the README. The command line knows --version and --help only.
-`
+// One line for people, in place of Node.js's with the number of the process and a hint for programmers.
+process.removeAllListeners('warning').on('warning', ({ message }) => process.stderr.write(`Warning: ${message}\n`))
 
-switch (process.argv[2]) {
-  case '--version':
-  case '-V':
-    console.log(`respipe ${version}`)
-    break
-  case '--help':
-  case '-h':
-    process.stdout.write(usage)
-    break
-  default:
-    process.stderr.write(usage)
-    process.exitCode = 2
+async function main() {
+  process.exitCode = await run(process.argv.slice(2))
 }
+
+main()

@@ -284,6 +284,34 @@ export interface WritableOptions extends LoadOptions {
    */
   highWaterMark?: number
 }
+export interface ImportOptions extends LoadOptions {
+  /**
+   * - `csv`, `tsv`: after RFC 4180, with quotes in tsv too; UTF-8. Fields are text. A stray quote and a wrong number of fields make a broken line.
+   * - `ndjson`: an object a line. Integers go as they are written, of any length; other numbers as JavaScript prints them.
+   * - `resp`: what `redis-cli --pipe` takes, inline commands too. `SELECT` of the pipeline's own `db` is passed over; MULTI … EXEC stays a transaction.
+   * - `commands`: one command a line, with quotes as in redis-cli; lines that are empty or begin with `#` are none.
+   * @default by the name of the file
+   */
+  format?: 'csv' | 'tsv' | 'ndjson' | 'resp' | 'commands'
+  /**
+   * Of csv and tsv: the first row has the names of the columns; they are these; or there are none, and holes are `{0}`, `{1}` …
+   * @default true
+   */
+  header?: boolean | string[]
+  /**
+   * One character of ASCII.
+   * @default ',' for csv, a tab for tsv
+   */
+  delimiter?: string
+}
+export type CheckOptions = Pick<ImportOptions, 'format' | 'header' | 'delimiter' | 'signal'>
+export interface FileCheck extends Pick<Outcome, 'bytes' | 'failed' | 'errors' | 'failures'> {
+  rows: number
+  /** Those that could be made. */
+  commands: number
+  /** The first ten of them, in RESP. */
+  sample: Buffer[]
+}
 /** Rows are written into it. */
 export interface RowWritable extends Writable {
   /** What became of them, once it has finished. */
@@ -365,18 +393,16 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   writable<T>(mapper: (row: T, bulk: BulkPipeline) => void, options?: WritableOptions): RowWritable
   writable<T>(mapper: Mapper<T>, options?: WritableOptions): RowWritable
   /**
-   * The same from a file, read and parsed outside JavaScript. `resp` and `commands` files hold commands already: no template.
-   * Not in this version: rejects with `RESPIPE_UNSUPPORTED`.
+   * The same from a file, read, unpacked, parsed and encoded on a thread of its own. `resp` and `commands` files hold commands already: no template.
+   * `.gz` and `.zst` are unpacked; `'-'` is standard input. The format follows from the name of the file, where it is not given: `.csv` `.tsv` `.tab`
+   * `.ndjson` `.jsonl`, `.resp` `.aof`, `.redis` `.txt`.
+   *
+   * A broken line counts as one failed command, with its `row` and `line`, and the load goes on; `RESPIPE_IO` where the file cannot be read, or not any further:
+   * what came before is loaded. A hole that is no column: `RESPIPE_INVALID_ARGUMENT`.
    */
-  importFile(
-    path: string,
-    template: string | string[] | null,
-    options?: LoadOptions & {
-      format?: 'csv' | 'tsv' | 'ndjson' | 'resp' | 'commands'
-      header?: boolean | string[]
-      delimiter?: string
-    },
-  ): Promise<Summary>
+  importFile(path: string, template: string | string[] | null, options?: ImportOptions): Promise<Summary>
+  /** What `importFile` would do: reads the file and makes all commands, and connects to no server. */
+  checkFile(path: string, template: string | string[] | null, options?: CheckOptions): Promise<FileCheck>
   /**
    * Commands with holes, compiled once. Words are split on blanks, with quotes as in redis-cli; `{{` and `}}` for braces; `{name}`, several in a
    * word too; paths: `{address.city}`; `{*}` as the last word of HSET-like commands for all fields of the row. Conversions: `{at|ms}` and `{at|s}`

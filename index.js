@@ -8,7 +8,8 @@ const { inspect } = require('node:util')
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
 const { RespipeError } = require('./lib/errors.js')
-const { WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
+const { checkFile, importFile } = require('./lib/import.js')
+const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
 const { WatchedPromise } = require('./lib/promise.js')
 const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
@@ -166,8 +167,14 @@ class BulkPipeline extends EventEmitter {
     return new RowWritable(this.#host(), mapper, readLoadOptions(options, WRITABLE))
   }
 
-  importFile() {
-    return quiet(Promise.reject(unsupported('importFile()')))
+  importFile(path, template, options) {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('importFile'))
+    return this.#watched(async () => importFile(this.#host(), path, template, readLoadOptions(options, IMPORT)))
+  }
+
+  checkFile(path, template, options) {
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('checkFile'))
+    return quiet(this.#checkFile(path, template, options))
   }
 
   template(command) {
@@ -203,6 +210,10 @@ class BulkPipeline extends EventEmitter {
       unknown,
     }
     return `BulkPipeline ${inspect(shown, { ...options, depth })}`
+  }
+
+  async #checkFile(path, template, options) {
+    return checkFile(this.#host(), path, template, readLoadOptions(options, CHECK))
   }
 
   #query(words) {
@@ -344,6 +355,8 @@ class BulkPipeline extends EventEmitter {
       bulk: this,
       handle: this.#handle,
       frequent,
+      onNull: this.#options.onNull,
+      problem: () => problemOf([], 0),
       hasCheckpoint: this.#options.checkpoint !== null,
       map: (map, row) => {
         this.#refused = ''
@@ -362,10 +375,13 @@ class BulkPipeline extends EventEmitter {
       },
       dismiss: (load, isComplete) => {
         this.#loads.delete(load.number)
-        this.#hasLoaded ||= isComplete
+        this.#hasLoaded ||= isComplete && !load.isRehearsal
         this.#listen()
       },
-      isTaken: () => this.#options.checkpoint !== null && (this.#hasLoaded || this.#loads.size > 0),
+      isTaken: () => {
+        if (this.#options.checkpoint === null) return false
+        return this.#hasLoaded || [...this.#loads.values()].some(({ isRehearsal }) => !isRehearsal)
+      },
       ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
       drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
       idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),
@@ -699,10 +715,6 @@ function isUsableView(bytes) {
   } catch {
     return false
   }
-}
-
-function unsupported(what) {
-  return new RespipeError('RESPIPE_UNSUPPORTED', `${what} is not there yet in this version`)
 }
 
 module.exports = { bulkPipeline, RespipeError }

@@ -63,12 +63,12 @@ test('dependencies go one way', (t) => {
     resp: ['batch'],
     command: ['error'],
     template: ['command', 'error', 'pipeline', 'resp'],
-    source: ['command', 'error', 'pipeline', 'resp', 'template'],
+    source: ['batch', 'command', 'config', 'error', 'load', 'loader', 'outcome', 'pipeline', 'resp', 'rows', 'template'],
     retry: ['config', 'error'],
     connection: ['batch', 'command', 'config', 'error', 'outcome', 'resp', 'rows'],
     loader: ['batch', 'config', 'connection', 'error', 'outcome', 'resp', 'retry', 'rows'],
     pipeline: ['batch', 'config', 'error', 'loader', 'resp', 'rows'],
-    load: ['config', 'loader', 'outcome', 'pipeline', 'resp', 'rows'],
+    load: ['batch', 'config', 'loader', 'outcome', 'pipeline', 'resp', 'rows'],
   }
   for (const { path, code } of product) {
     const module = /^src\/(\w+)/.exec(path)?.[1] ?? ''

@@ -208,7 +208,7 @@ test('methods that return promises never throw at once', async (t) => {
     ['RESPIPE_INVALID_ARGUMENT', () => bulk.query('no name\r\n')],
     ['RESPIPE_FORBIDDEN_COMMAND', () => bulk.query('SUBSCRIBE', 'channel')],
     ['RESPIPE_INVALID_ARGUMENT', () => bulk.load(symbol, symbol)],
-    ['RESPIPE_UNSUPPORTED', () => bulk.importFile(symbol, symbol)],
+    ['RESPIPE_INVALID_ARGUMENT', () => bulk.importFile(symbol, symbol)],
     ['RESPIPE_INVALID_OPTION', () => bulk.lastCheckpoint()],
     ['RESPIPE_CONNECT', () => open(t, { ...nowhere, checkpoint: 'key' }).lastCheckpoint()],
   ]

@@ -29,7 +29,7 @@ const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RE
  * @property {() => string} refused the command that could not be appended then, if it was one
  * @property {(load: Load) => void} attend from here on the load hears of its failures, and of work that is given up
  * @property {(load: Load, isComplete: boolean) => void} dismiss
- * @property {() => boolean} isTaken its checkpoint tells of another load already
+ * @property {() => boolean} isTaken its checkpoint tells of a load already
  * @property {() => RespipeError | undefined} ended why nothing can be appended any more
  * @property {() => Promise<void>} drained
  * @property {() => Promise<void>} idle
@@ -50,25 +50,34 @@ class Load {
   #halt
   #wake = () => {}
   #finished
+  /** What native code will tell in the end, where it takes the rows itself. */
+  #report
   #began = performance.now()
   #before
   #progress
   #idle
+  /** Rows gone through when that was looked at last. */
+  #hurried = 0
   #abort = () => this.halt(new RespipeError('RESPIPE_ABORTED', 'the load was aborted by its signal'), true)
 
   /** @type {() => void} called once no more rows are taken, if that is not the end of them */
   onHalt = () => {}
 
+  /** @type {() => void} called when all is over, before native code forgets the load */
+  onEnd = () => {}
+
   /**
    * @param {Host} host
    * @param {object} options as `readLoadOptions` returns them
-   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string }} mapper `command`: in whose name rows fail
+   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string, isRehearsal?: boolean }} mapper `command`: in whose name
+   *   rows fail; `isRehearsal`: nothing is written
    */
-  constructor(host, options, { map, command = '' } = {}) {
+  constructor(host, options, { map, command = '', isRehearsal = false } = {}) {
     this.#host = host
     this.#options = options
     this.#map = map
     this.#command = command
+    this.isRehearsal = isRehearsal
     if (options.resume && !host.hasCheckpoint) {
       throw new RespipeError('RESPIPE_INVALID_OPTION', 'resume needs the option checkpoint of the pipeline')
     }
@@ -87,33 +96,62 @@ class Load {
     return this.#host.isMapping()
   }
 
-  /** Begins; with `resume` behind the rows that the server holds. `begin` is given the first row, and returns the load's number. */
-  async open(begin = () => native.openLoad(this.#host.handle, this.#options.maxFailed)) {
+  /** Begins; with `resume` behind the rows that the server holds. */
+  async open() {
+    await this.#begin(() => native.openLoad(this.#host.handle, this.#options.maxFailed))
+  }
+
+  /** The same where native code takes the rows itself: `begin(first, ticket)` returns the load's number, or throws. */
+  async hand(begin) {
+    await this.#begin((first) => {
+      let number, refusal
+      const report = this.#host.report((ticket) => {
+        try {
+          number = begin(first, ticket)
+        } catch (error) {
+          refusal = error
+          throw error
+        }
+      })
+      // `finish` tells.
+      report.catch(() => {})
+      if (refusal !== undefined) throw refusal
+      this.#report = report
+      return number
+    })
+  }
+
+  async #begin(begin) {
     const { resume, signal, onProgress, progressIntervalMs } = this.#options
     if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
-    if (this.#host.isTaken()) {
+    if (!this.isRehearsal && this.#host.isTaken()) {
       const why = 'the checkpoint tells how far one load is: another one needs a pipeline and a key of its own'
       throw new RespipeError('RESPIPE_INVALID_OPTION', why)
     }
+    this.#before = native.stats(this.#host.handle)
+    // From the first row on, which may be made at once.
+    if (this.listens) native.listen(this.#host.handle, true)
+    this.#number = begin(this.#first)
     if (signal?.aborted) this.#abort()
     else signal?.addEventListener('abort', this.#abort, { once: true })
-    this.#before = native.stats(this.#host.handle)
-    this.#number = begin(this.#first)
     this.#host.attend(this)
     if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs).unref()
-    return this
+    this.#idle = setInterval(() => this.#hurry(), IDLE).unref()
   }
 
-  /** Executes now and then what has come, for sources that are slower than the server. */
-  hurry() {
-    let before = 0
-    this.#idle = setInterval(() => {
-      const rows = this.#row - before
-      before = this.#row
-      if (rows < BATCH_ROWS) native.executeLoad(this.#host.handle, this.#number)
-    }, IDLE).unref()
+  /** Executes what has come, where the source is slower than the server. */
+  #hurry() {
+    const { handle } = this.#host
+    const { rows } = this.#rows()
+    if (rows - this.#hurried < BATCH_ROWS) native.executeLoad(handle, this.#number)
+    this.#hurried = rows
+  }
+
+  /** `{ rows }`, and of a file `bytesRead` and `bytesTotal`. */
+  #rows() {
+    return this.#report === undefined ? { rows: this.#row } : native.importStats(this.#host.handle, this.#number)
   }
 
   /** Makes commands of a row. Returns what has to come first before the next one, if anything: to be given to `after`. */
@@ -180,6 +218,7 @@ class Load {
   halt(error, forgets = false) {
     if (this.#halt !== undefined) return
     this.#halt = { error, forgets }
+    if (this.#report !== undefined) native.stopImport(this.#host.handle, this.#number)
     if (this.#finished !== undefined) return
     this.#wake()
     this.onHalt()
@@ -192,7 +231,7 @@ class Load {
 
   /** The pipeline has ended. What was executed by then is told of in any case. */
   cut(error) {
-    if (this.#finished === undefined) this.halt(error, true)
+    if (this.#finished === undefined || this.#report !== undefined) this.halt(error, true)
   }
 
   /** Work of the pipeline was given up: this load's too? */
@@ -222,14 +261,16 @@ class Load {
 
   async #finish() {
     const { handle } = this.#host
-    clearInterval(this.#idle)
+    // What native code reads goes on being read.
+    if (this.#report === undefined) clearInterval(this.#idle)
     // A mapper has ended its own load, or another one: its row is finished first.
     if (this.isMapping) await undefined
     if (this.#number === undefined) throw this.#halt.error
     let outcome, error
     try {
       const forgets = this.#halt?.forgets ?? false
-      outcome = await this.#host.report((ticket) => native.closeLoad(handle, this.#number, ticket, forgets))
+      const close = (ticket) => native.closeLoad(handle, this.#number, ticket, forgets)
+      outcome = await (this.#report ?? this.#host.report(close))
     } catch (reason) {
       error = reason
       outcome = reason.outcome
@@ -245,6 +286,7 @@ class Load {
     const { replies: _, ...known } = outcome ?? {}
     const summary = { ...known, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
     this.#tellProgress()
+    this.onEnd()
     error ??= this.#halt?.error
     this.#close(error === undefined)
     if (error === undefined) return summary
@@ -253,6 +295,7 @@ class Load {
   }
 
   #close(isComplete) {
+    clearInterval(this.#idle)
     clearInterval(this.#progress)
     this.#options.signal?.removeEventListener('abort', this.#abort)
     this.#host.dismiss(this, isComplete)
@@ -278,7 +321,7 @@ class Load {
     const { bufferedBytes, inFlightBytes, connected } = native.stats(handle)
     const { isGivenUp: _, ...known } = native.loadStats(handle, this.#number)
     try {
-      onProgress({ rows: this.#row, ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
+      onProgress({ ...this.#rows(), ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
     } catch (error) {
       this.fail(error)
     }

@@ -7,6 +7,7 @@ const { isIPv6 } = require('node:net')
 const { domainToASCII } = require('node:url')
 const { inspect, types } = require('node:util')
 const { RespipeError } = require('./errors.js')
+const { nearest } = require('./nearest.js')
 
 /**
  * Reads the arguments of `bulkPipeline(url?, options?)` and `bulkPipeline(options)`.
@@ -398,6 +399,30 @@ const LOAD = {
   signal: { ...SIGNAL, fallback: null },
 }
 
+const FORMATS = ['csv', 'tsv', 'ndjson', 'resp', 'commands']
+
+const IMPORT = {
+  ...LOAD,
+  format: { ...oneOf(...FORMATS), fallback: null },
+  header: {
+    expected: 'true, false or an array of names',
+    check: (value) => (typeof value === 'boolean' || isListOfNames(value) ? value : undefined),
+    fallback: true,
+  },
+  delimiter: {
+    ...string('one character of ASCII, no quote and no end of a line', /^[^"\r\n\x80-\u{10ffff}]$/u),
+    fallback: null,
+  },
+}
+
+const CHECK = { format: IMPORT.format, header: IMPORT.header, delimiter: IMPORT.delimiter, signal: LOAD.signal }
+
+function isListOfNames(value) {
+  return (
+    Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name.isWellFormed())
+  )
+}
+
 const WRITABLE = { ...LOAD, highWaterMark: { ...COUNT, fallback: null } }
 
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
@@ -445,33 +470,6 @@ function unknown(key, table, prefix) {
   return invalid(`unknown option ${name}, known are ${names.map((known) => prefix + known).join(', ')}`)
 }
 
-/** A name that contains the other one, or differs in a third of its letters at most, whatever their case. */
-function nearest(key, names) {
-  const wanted = key.slice(0, 64).toLowerCase()
-  const rated = names.map((name) => ({ name, edits: distance(wanted, name.toLowerCase()) }))
-  const near = rated.filter(({ name, edits }) => edits <= Math.max(1, Math.floor(name.length / 3)))
-  return near.toSorted((a, b) => a.edits - b.edits)[0]?.name
-}
-
-function distance(a, b) {
-  const [short, long] = a.length < b.length ? [a, b] : [b, a]
-  return short.length >= 3 && long.includes(short) ? 1 : editDistance(short, long)
-}
-
-/** Levenshtein, and two letters changed about count as one. */
-function editDistance(a, b) {
-  const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)]
-  for (let i = 1; i <= a.length; i++) {
-    rows[i] = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = rows[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)
-      const swapped = i > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? rows[i - 2][j - 2] + 1 : Infinity
-      rows[i][j] = Math.min(replaced, swapped, rows[i - 1][j] + 1, rows[i][j - 1] + 1)
-    }
-  }
-  return rows[a.length][b.length]
-}
-
 /** Calls nothing of the user's: no toString, no toJSON, no inspect.custom. */
 function shown(value) {
   if (typeof value === 'string') {
@@ -517,4 +515,4 @@ function isRecord(value) {
   return typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]'
 }
 
-module.exports = { WRITABLE, readLoadOptions, readOptions }
+module.exports = { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions }

@@ -30,7 +30,6 @@ async function loadRows(host, rows, mapper, options) {
   const source = sourceOf(rows)
   try {
     await load.open()
-    load.hurry()
     await pull(load, source)
   } catch (error) {
     load.fail(error)
@@ -190,7 +189,6 @@ class RowWritable extends Writable {
   async #open() {
     const load = this.#load
     await load.open()
-    load.hurry()
     // Also while nothing is written.
     load.onHalt = () => load.finish().catch((error) => this.destroy(error))
     if (load.isHalted) await load.finish()

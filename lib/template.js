@@ -222,4 +222,4 @@ function invalid(message, cause) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', message, { cause })
 }
 
-module.exports = { TEMPLATE, compile, originOf }
+module.exports = { TEMPLATE, compile, originOf, textsOf }

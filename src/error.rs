@@ -52,6 +52,9 @@ pub enum Error {
     /// The server is no place to write to.
     #[error("{address} is no place to write to: {reason}")]
     Refused { address: String, reason: String },
+    /// A file cannot be read, or not be made sense of.
+    #[error("cannot read {path}: {reason}")]
+    Io { path: String, reason: String },
     /// A defect of respipe.
     #[error("internal error: {0}")]
     Internal(String),
@@ -75,6 +78,7 @@ impl Error {
             Self::Stalled { .. } => "RESPIPE_STALLED",
             Self::Protocol { .. } => "RESPIPE_PROTOCOL",
             Self::Refused { .. } => "RESPIPE_REFUSED",
+            Self::Io { .. } => "RESPIPE_IO",
             Self::Internal(_) => "RESPIPE_INTERNAL",
         }
     }

@@ -6,6 +6,7 @@
 //!   binding      JavaScript's arguments come in; promises are settled            (feature `napi`)
 //!   pipeline     the open batch, its ceiling, automatic execution                (JavaScript's thread ends here)
 //!   load         rows, batch by batch: what comes from which row
+//!   source       rows of files, parsed on a thread of their own
 //!   template     commands with holes, encoded around their values
 //!   resp         request: the only producer of RESP; reply: the only consumer
 //!   batch        sealed bytes, and how many commands they are
@@ -30,6 +31,7 @@ pub mod retry;
 pub mod rows;
 #[cfg(test)]
 mod simulation;
+pub mod source;
 pub mod template;
 
 #[cfg(all(feature = "napi", not(test)))]

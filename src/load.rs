@@ -6,11 +6,13 @@
 use std::mem;
 use std::sync::Arc;
 
+use crate::batch::{Batch, Wrap};
 use crate::config::Transaction;
 use crate::loader::Shared;
 use crate::outcome::{Failure, Origin};
 use crate::pipeline::Pipeline;
 use crate::resp::compose::Mark;
+use crate::resp::walk::end_of_command;
 use crate::rows::{Part, Rows, Tally};
 
 /// A batch is executed at so many bytes, where `autoExec` says nothing else: as much as fills a segment.
@@ -40,6 +42,41 @@ pub struct Load {
     next_index: u64,
     batch_bytes: usize,
     batch_commands: u64,
+    cut: Cut,
+    /// Nothing is executed.
+    rehearsal: Option<Rehearsal>,
+}
+
+/// What the commands of a load would be.
+#[derive(Debug, Default)]
+struct Rehearsal {
+    /// The first ones, as they would be sent.
+    sample: Vec<Vec<u8>>,
+}
+
+/// So many commands are looked at.
+const SAMPLE: usize = 10;
+
+impl Rehearsal {
+    fn see(&mut self, batch: &Batch) {
+        for segment in &batch.segments {
+            let mut at = 0;
+            while self.sample.len() < SAMPLE
+                && let Some(end) = end_of_command(segment.bytes(), at)
+            {
+                self.sample.push(segment.bytes()[at..end].to_vec());
+                at = end;
+            }
+        }
+    }
+}
+
+/// Where batches end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    WhereFull,
+    /// Not before the end of a transaction.
+    Later,
 }
 
 #[derive(Debug)]
@@ -67,7 +104,20 @@ impl Load {
             // Several of them on their way, however little may be.
             batch_bytes: bytes.min(config.max_buffered / 16).max(1),
             batch_commands: config.auto_exec.map_or(u64::MAX, |auto| auto.commands),
+            cut: Cut::WhereFull,
+            rehearsal: None,
         }
+    }
+
+    /// Makes all commands, and executes none.
+    pub fn rehearse(mut self) -> Self {
+        self.rehearsal = Some(Rehearsal::default());
+        self
+    }
+
+    /// In a rehearsal: the first commands, in RESP.
+    pub fn sample(&self) -> &[Vec<u8>] {
+        self.rehearsal.as_ref().map_or(&[], |rehearsal| &rehearsal.sample)
     }
 
     pub fn tally(&self) -> &Arc<Tally> {
@@ -91,10 +141,13 @@ impl Load {
         let commands = request.commands() - mark.commands;
         self.rows.push(row, line, commands, mark.commands, self.next_index);
         self.next_index += commands;
-        if request.committed_bytes() + self.rows.size() < self.batch_bytes && request.commands() < self.batch_commands {
-            return Next::GoOn;
+        let is_full = request.committed_bytes() + self.rows.size() >= self.batch_bytes
+            || request.commands() >= self.batch_commands;
+        if is_full && self.cut == Cut::WhereFull {
+            self.execute(pipeline);
+            return self.next(pipeline);
         }
-        self.execute(pipeline)
+        self.may_go_on()
     }
 
     /// Forgets what the row has made.
@@ -128,31 +181,60 @@ impl Load {
         self.next(pipeline)
     }
 
-    /// Executes what the rows have made by now.
-    pub fn execute(&mut self, pipeline: &mut Pipeline) -> Next {
-        let part = self.part();
-        pipeline.execute_part(part, None);
+    /// The rows from here on are a transaction.
+    pub fn begin_transaction(&mut self, pipeline: &mut Pipeline) {
+        self.execute(pipeline);
+        self.cut = Cut::Later;
+    }
+
+    pub fn is_in_transaction(&self) -> bool {
+        self.cut == Cut::Later
+    }
+
+    /// It ends here.
+    pub fn end_transaction(&mut self, pipeline: &mut Pipeline) -> Next {
+        self.cut = Cut::WhereFull;
+        self.send(pipeline, Wrap::Always, None);
         self.next(pipeline)
+    }
+
+    /// Executes what the rows have made by now, if that is no half of a transaction.
+    pub fn execute(&mut self, pipeline: &mut Pipeline) {
+        if self.cut == Cut::WhereFull {
+            self.send(pipeline, Wrap::AsConfigured, None);
+        }
     }
 
     /// No more rows come: the rest is executed, and what became of all is reported under `ticket`.
     pub fn close(&mut self, pipeline: &mut Pipeline, ticket: u32) {
-        let part = self.part();
-        pipeline.execute_part(part, Some(ticket));
+        self.send(pipeline, Wrap::AsConfigured, Some(ticket));
     }
 
-    fn part(&mut self) -> Part {
-        Part {
+    fn send(&mut self, pipeline: &mut Pipeline, wrap: Wrap, ticket: Option<u32>) {
+        if let Some(rehearsal) = &mut self.rehearsal {
+            let request = &pipeline.request;
+            let (commands, bytes) = (request.commands(), request.committed_bytes() as u64);
+            self.tally.see(commands, bytes);
+            pipeline.take_back(|batch| rehearsal.see(batch));
+        }
+        let part = Part {
             tally: Arc::clone(&self.tally),
             rows: mem::take(&mut self.rows),
-        }
+        };
+        pipeline.execute_part(part, wrap, ticket);
     }
 
     fn next(&self, pipeline: &Pipeline) -> Next {
+        match self.may_go_on() {
+            Next::GoOn if pipeline.shared().budget.needs_rest() => Next::Wait,
+            next => next,
+        }
+    }
+
+    #[inline]
+    fn may_go_on(&self) -> Next {
         if self.tally.is_given_up() || self.tally.has_failed_enough() {
             Next::Stop
-        } else if pipeline.shared().needs_drain() {
-            Next::Wait
         } else {
             Next::GoOn
         }

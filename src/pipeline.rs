@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Wrap};
 use crate::config::{AutoExec, WhenFull};
 use crate::error::Error;
 use crate::loader::{Hopeless, Ordered, Shared};
@@ -112,11 +112,12 @@ impl Pipeline {
     }
 
     /// The same for a load; its report has what became of all of that.
-    pub(crate) fn execute_part(&mut self, part: Part, ticket: Option<u32>) {
+    pub(crate) fn execute_part(&mut self, part: Part, wrap: Wrap, ticket: Option<u32>) {
         self.allowed = 0;
         let load = Some(Arc::clone(&part.tally));
         let batch = Batch {
             part: Some(part),
+            wrap,
             ..self.request.seal()
         };
         self.shared
@@ -125,8 +126,14 @@ impl Pipeline {
 
     /// Forgets everything appended; returns how many commands.
     pub fn discard(&mut self) -> u64 {
+        self.take_back(|_| {})
+    }
+
+    /// The same, after a look at it.
+    pub fn take_back(&mut self, look: impl FnOnce(&Batch)) -> u64 {
         self.allowed = 0;
         let batch = self.request.seal();
+        look(&batch);
         for segment in batch.segments {
             self.shared.pool.put_back(segment);
         }

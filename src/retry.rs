@@ -35,6 +35,7 @@ impl Verdict {
             | Error::Auth { .. }
             | Error::Protocol { .. }
             | Error::Refused { .. }
+            | Error::Io { .. }
             | Error::Internal(_) => Self::GiveUp,
         }
     }

@@ -112,6 +112,8 @@ pub struct Known {
     pub batches: u64,
     /// Why it was given up.
     pub error: Option<Error>,
+    /// Why no more rows came.
+    pub cause: Option<Error>,
 }
 
 impl Tally {
@@ -143,11 +145,24 @@ impl Tally {
         }
     }
 
+    /// So many commands would be executed.
+    pub fn see(&self, commands: u64, bytes: u64) {
+        let outcome = &mut self.lock().outcome;
+        outcome.commands += commands;
+        outcome.succeeded += commands;
+        outcome.bytes += bytes;
+    }
+
     /// A row made no command.
     pub fn fail(&self, failure: Failure) {
         let mut known = self.lock();
         known.outcome.fail(failure, self.max_failures);
         self.failed.store(known.outcome.failed, Relaxed);
+    }
+
+    /// No more rows come, for this reason. Those before are not concerned.
+    pub fn ended(&self, cause: Error) {
+        self.lock().cause.get_or_insert(cause);
     }
 
     pub fn is_given_up(&self) -> bool {

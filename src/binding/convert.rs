@@ -92,7 +92,7 @@ pub(super) fn deliver(
             )
         }
         Notice::Failed(one) => {
-            shared.taken(one.size());
+            shared.heard(&one);
             let load = match one.origin {
                 Some(origin) => js.count(u64::from(origin.load))?,
                 None => js.undefined()?,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 
 use napi::bindgen_prelude::{Env, Object, Result};
 use napi::sys;
@@ -15,6 +16,7 @@ use super::js::Failed;
 use super::surface::{js, with};
 use crate::load::{Load, Next};
 use crate::pipeline::Pipeline;
+use crate::source::import::Import;
 
 /// The loads of a pipeline, by number.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub(super) struct Loads {
     /// Of the next one.
     number: u32,
     under_way: HashMap<u32, Rows>,
+    /// Those whose rows come from a file.
+    pub(super) imports: HashMap<u32, Arc<Import>>,
     /// Whose batch stands in for that of the pipeline.
     row_of: Option<u32>,
 }
@@ -78,6 +82,9 @@ impl Slot {
         for rows in self.loads.under_way.values_mut() {
             rows.pipeline.retire();
         }
+        for import in self.loads.imports.values() {
+            import.stop();
+        }
     }
 }
 
@@ -88,7 +95,7 @@ pub(crate) fn open_load(env: Env, handle: u32, max_failed: f64) -> Result<u32> {
         let shared = slot.pipeline.shared();
         let number = slot.loads.number();
         let load = Load::new(shared, number, as_count(max_failed));
-        let pipeline = Pipeline::for_load(std::sync::Arc::clone(shared));
+        let pipeline = Pipeline::for_load(Arc::clone(shared));
         slot.loads.under_way.insert(number, Rows { load, pipeline });
         number
     })
@@ -114,6 +121,8 @@ pub(crate) fn execute_load(env: Env, handle: u32, number: u32) -> Result<()> {
     with(env, handle, |slot| {
         if let Some(Rows { load, pipeline }) = slot.loads.under_way.get_mut(&number) {
             load.execute(pipeline);
+        } else if let Some(import) = slot.loads.imports.get(&number) {
+            import.execute();
         }
     })
 }
@@ -135,7 +144,9 @@ pub(crate) fn close_load(env: Env, handle: u32, number: u32, ticket: u32, forget
 #[napi(catch_unwind, ts_return_type = "Record<string, unknown>")]
 pub(crate) fn load_stats(env: Env, handle: u32, number: u32) -> Result<Object<'static>> {
     let known = with(env, handle, |slot| {
-        slot.loads.under_way.get(&number).map(|rows| rows.load.tally().look())
+        let rows = slot.loads.under_way.get(&number).map(|rows| rows.load.tally().look());
+        let import = || slot.loads.imports.get(&number);
+        rows.or_else(|| import().map(|import| import.tally().look()))
     })?;
     let js = js(env);
     let known = known.unwrap_or_default();
@@ -150,6 +161,7 @@ pub(crate) fn load_stats(env: Env, handle: u32, number: u32) -> Result<Object<'s
 pub(crate) fn forget_load(env: Env, handle: u32, number: u32) -> Result<()> {
     with(env, handle, |slot| {
         slot.loads.under_way.remove(&number);
+        slot.loads.imports.remove(&number);
     })
 }
 
@@ -202,6 +214,6 @@ fn code_of(next: Next) -> u32 {
     clippy::cast_sign_loss,
     reason = "a whole number or infinity, which saturates"
 )]
-fn as_count(number: f64) -> u64 {
+pub(super) fn as_count(number: f64) -> u64 {
     number as u64
 }

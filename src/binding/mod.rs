@@ -10,6 +10,7 @@ mod convert;
 mod environment;
 mod fill;
 mod frequent;
+mod import;
 mod js;
 mod load;
 mod notices;

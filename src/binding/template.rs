@@ -75,11 +75,7 @@ pub(crate) fn template(env: Env, handle: u32, texts: Vec<String>, on_null: Strin
             return Ok(None);
         }
     };
-    let on_null = match on_null.as_str() {
-        "skip" => OnNull::Skip,
-        "empty" => OnNull::Empty,
-        _ => OnNull::Throw,
-    };
+    let on_null = OnNull::of(&on_null);
     let object = describe(js, &template)?;
     let number = environment.templates.borrow_mut().add(Entry {
         handle,

@@ -136,7 +136,7 @@ mod tests {
     async fn where_little_is_in_flight_every_reply_counts() {
         let (mut stream, mut gulp) = (Asked::default(), Gulp::default());
         gulp.plan(&mut stream, &written(20));
-        assert_eq!(stream.0, []);
+        assert!(stream.0.is_empty());
         gulp.plan(&mut stream, &written(150));
         gulp.plan(&mut stream, &written(20));
         assert_eq!((stream.0.as_slice(), gulp.until()), (&[300, 1][..], None));

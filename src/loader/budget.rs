@@ -27,6 +27,8 @@ struct Ledger {
     batches: usize,
     /// Replies and failures that JavaScript has not taken yet.
     untaken: usize,
+    /// Of that, failures.
+    overheard: usize,
     /// How often the work was given up.
     given_up: u64,
     /// Who waits for the level at which appending may go on.
@@ -106,6 +108,30 @@ impl Budget {
         }
     }
 
+    /// Waits until less than a sixteenth is executed, or told of failures, or until `is_over`, of which [`Self::nudge`] tells.
+    pub(crate) fn wait_until_drained(&self, is_over: impl Fn() -> bool) {
+        let mut ledger = self.lock();
+        let given_up = ledger.given_up;
+        while ledger.executed + ledger.overheard >= self.drained().max(1) && ledger.given_up == given_up && !is_over() {
+            ledger = self.freed.wait(ledger).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The same until nothing is executed.
+    pub(crate) fn wait_until_idle(&self, is_over: impl Fn() -> bool) {
+        let mut ledger = self.lock();
+        let given_up = ledger.given_up;
+        while !ledger.is_idle() && ledger.given_up == given_up && !is_over() {
+            ledger = self.freed.wait(ledger).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whoever waits looks again.
+    pub(crate) fn nudge(&self) {
+        let _ledger = self.lock();
+        self.freed.notify_all();
+    }
+
     pub(crate) fn executed(&self) -> usize {
         self.lock().executed
     }
@@ -143,6 +169,23 @@ impl Budget {
         }
     }
 
+    /// The same for failures that are told.
+    pub(crate) fn overhear(&self, bytes: usize) {
+        if bytes > 0 {
+            let mut ledger = self.lock();
+            ledger.untaken += bytes;
+            ledger.overheard += bytes;
+        }
+    }
+
+    /// JavaScript took some of them.
+    pub(crate) fn take_overheard(&self, bytes: usize) {
+        let mut ledger = self.lock();
+        ledger.untaken = ledger.untaken.saturating_sub(bytes);
+        ledger.overheard = ledger.overheard.saturating_sub(bytes);
+        self.freed.notify_all();
+    }
+
     /// Nobody works any more, and nothing will be answered. Returns who waited.
     #[must_use]
     pub(crate) fn abandon(&self) -> Vec<u32> {
@@ -169,6 +212,12 @@ impl Budget {
     /// Above an eighth of the ceiling it is time to wait.
     pub(crate) fn needs_drain(&self) -> bool {
         self.lock().executed > self.max / 8
+    }
+
+    /// The same, where failures that were told and not yet taken count as well.
+    pub(crate) fn needs_rest(&self) -> bool {
+        let ledger = self.lock();
+        ledger.executed + ledger.overheard > self.max / 8
     }
 
     /// Registers a wait for less than a sixteenth; false where that is so already.

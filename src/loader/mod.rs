@@ -36,7 +36,7 @@ use crate::connection::state::{Exchange, Finished, Listening, Settings};
 use crate::connection::tls::Connector;
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
-use crate::rows::{self, Tally};
+use crate::rows::Tally;
 
 /// Told what happened; called on the runtime's thread, must not block.
 pub trait Listener: Send + Sync + 'static {
@@ -95,10 +95,10 @@ pub struct Report {
 
 impl Report {
     fn of(load: &Tally) -> Self {
-        let rows::Known { outcome, error, .. } = load.look();
+        let known = load.look();
         Self {
-            outcome,
-            error,
+            outcome: known.outcome,
+            error: known.error.or(known.cause),
             ..Self::default()
         }
     }
@@ -218,11 +218,11 @@ impl Shared {
 
     /// A row of a load makes no command: that counts as one that has failed.
     pub(crate) fn fail(&self, load: &Tally, failure: Failure) {
-        let totals = &mut lock(&self.known).totals;
-        totals.outcome.fail(failure.clone(), self.config.max_failures);
+        let max = self.config.max_failures;
+        lock(&self.known).totals.outcome.fail(failure.clone(), max);
         load.fail(failure.clone());
         if self.listening() == Listening::Yes {
-            self.budget.keep(failure.size().cast_signed());
+            self.budget.overhear(failure.size());
             self.listener.notify(Notice::Failed(failure));
         }
     }
@@ -246,7 +246,7 @@ impl Shared {
         if batch.commands > 0 {
             let (finished, overheard) = self.refused(batch, &error);
             for failure in overheard {
-                self.budget.keep(failure.size().cast_signed());
+                self.budget.overhear(failure.size());
                 self.listener.notify(Notice::Failed(failure));
             }
             let max = self.config.max_failures;
@@ -322,9 +322,14 @@ impl Shared {
         }
     }
 
-    /// JavaScript took replies or failures of that size.
+    /// JavaScript took replies of that size.
     pub fn taken(&self, bytes: usize) {
         self.budget.take(bytes);
+    }
+
+    /// JavaScript took a failure that it was told of.
+    pub fn heard(&self, failure: &Failure) {
+        self.budget.take_overheard(failure.size());
     }
 
     /// Whether each failure is told at once.

@@ -102,7 +102,7 @@ impl Loader {
 
     fn tell_failures(&mut self, overheard: Vec<Failure>) {
         let bytes: usize = overheard.iter().map(Failure::size).sum();
-        self.shared.budget.keep(bytes.cast_signed());
+        self.shared.budget.overhear(bytes);
         for failure in overheard {
             self.tell(Notice::Failed(failure));
         }

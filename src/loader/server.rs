@@ -204,14 +204,13 @@ struct Mailbox {
 impl Listener for Mailbox {
     fn notify(&self, notice: Notice) {
         // Taken as early as JavaScript could: what was not counted by then would stay for ever.
-        let taken = match &notice {
-            Notice::Executed { report, .. } => report.replies.len(),
-            Notice::Queried { reply: Ok(reply), .. } => reply.len(),
-            Notice::Failed(failure) => failure.size(),
-            _ => 0,
-        };
         if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
-            shared.taken(taken);
+            match &notice {
+                Notice::Executed { report, .. } => shared.taken(report.replies.len()),
+                Notice::Queried { reply: Ok(reply), .. } => shared.taken(reply.len()),
+                Notice::Failed(failure) => shared.heard(failure),
+                _ => {}
+            }
         }
         // Nobody may be left to hear it.
         self.notices.try_send(notice).expect("room for all notices of a test");

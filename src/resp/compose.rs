@@ -76,6 +76,18 @@ impl Request {
         self.close_word(word)
     }
 
+    /// Appends a word around bytes, `prefix` and `suffix` being what is fixed of it.
+    #[inline]
+    pub fn around(&mut self, prefix: &[u8], bytes: &[u8], suffix: &[u8]) {
+        let length = prefix.len() + bytes.len() + suffix.len();
+        self.reserve(length + FRAMING);
+        self.header(b'$', length);
+        self.copy(prefix);
+        self.copy(bytes);
+        self.copy(suffix);
+        self.copy(b"\r\n");
+    }
+
     /// Begins a word that consists of pieces.
     #[inline]
     pub fn open_word(&mut self) -> WordStart {
@@ -209,9 +221,13 @@ mod tests {
         for (at, pieces) in words.iter().enumerate() {
             if let ([prefix, text, suffix], 0) = (&pieces[..], at % 2) {
                 let units: Vec<u16> = text.encode_utf16().collect();
-                request
-                    .around_utf16(prefix.as_bytes(), &units, suffix.as_bytes())
-                    .expect("text");
+                if units.len().is_multiple_of(2) {
+                    request.around(prefix.as_bytes(), text.as_bytes(), suffix.as_bytes());
+                } else {
+                    request
+                        .around_utf16(prefix.as_bytes(), &units, suffix.as_bytes())
+                        .expect("text");
+                }
                 continue;
             }
             let word = request.open_word();

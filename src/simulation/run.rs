@@ -173,13 +173,12 @@ impl Ear {
 impl Listener for Ear {
     fn notify(&self, notice: Notice) {
         // As JavaScript takes it: what is not taken stays counted.
-        let taken = match &notice {
-            Notice::Executed { report, .. } => report.replies.len(),
-            Notice::Failed(failure) => failure.size(),
-            _ => 0,
-        };
         if let Some(shared) = self.shared.get().and_then(Weak::upgrade) {
-            shared.taken(taken);
+            match &notice {
+                Notice::Executed { report, .. } => shared.taken(report.replies.len()),
+                Notice::Failed(failure) => shared.heard(failure),
+                _ => {}
+            }
         }
         self.notices.lock().unwrap().push(notice);
         self.news.notify_one();

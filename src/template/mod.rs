@@ -116,6 +116,17 @@ pub enum OnNull {
     Empty,
 }
 
+impl OnNull {
+    /// By the name of the option's value.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "skip" => Self::Skip,
+            "empty" => Self::Empty,
+            _ => Self::Throw,
+        }
+    }
+}
+
 /// Why a row makes no command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Missing {
