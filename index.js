@@ -388,10 +388,13 @@ class BulkPipeline extends EventEmitter {
       },
       dismiss: (load, isComplete) => {
         this.#loads.delete(load.number)
-        this.#hasLoaded ||= isComplete
+        this.#hasLoaded ||= isComplete && !load.isRehearsal
         this.#listen()
       },
-      isTaken: () => this.#options.checkpoint !== null && (this.#hasLoaded || this.#loads.size > 0),
+      isTaken: () => {
+        if (this.#options.checkpoint === null) return false
+        return this.#hasLoaded || [...this.#loads.values()].some(({ isRehearsal }) => !isRehearsal)
+      },
       ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
       drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
       idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),

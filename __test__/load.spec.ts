@@ -1,11 +1,17 @@
 // load(): which row each command comes from, what ends a load, and that nothing else is counted.
 
-import { setTimeout as delay } from 'node:timers/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 
 import test from 'ava'
 
 import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress, type Summary } from '../index.js'
+import { until } from './helpers/outcomes.ts'
 import { pipelineFor } from './helpers/pipelines.ts'
 import { sharedServer } from './helpers/shared.ts'
 
@@ -450,4 +456,19 @@ test('maxFailed holds up to the last command', async (t) => {
     await t.throwsAsync(load(10), { code: 'RESPIPE_TOO_MANY_FAILURES' })
     t.like(await load(11), { failed: 10 })
   }
+})
+
+test('what a slow file has brought is executed, before there is more', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const folder = mkdtempSync(join(tmpdir(), 'respipe-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'rows.csv')
+  execFileSync('mkfifo', [path])
+  const importing = bulk.importFile(path, 'SET slow:{a} 1')
+  const writer = await open(path, 'w')
+  await writer.write('a\n1\n')
+  await until(async () => (await client.exists('slow:1')) === 1)
+  await writer.write('2\n')
+  await writer.close()
+  t.like(await importing, { commands: 2, succeeded: 2 })
 })

@@ -29,7 +29,7 @@ const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RE
  * @property {() => string} refused the command that could not be appended then, if it was one
  * @property {(load: Load) => void} attend from here on the load hears of its failures, and of work that is given up
  * @property {(load: Load, isComplete: boolean) => void} dismiss
- * @property {() => boolean} isTaken its checkpoint tells of another load already
+ * @property {() => boolean} isTaken its checkpoint tells of a load already
  * @property {() => RespipeError | undefined} ended why nothing can be appended any more
  * @property {() => Promise<void>} drained
  * @property {() => Promise<void>} idle
@@ -69,13 +69,15 @@ class Load {
   /**
    * @param {Host} host
    * @param {object} options as `readLoadOptions` returns them
-   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string }} mapper `command`: in whose name rows fail
+   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string, isRehearsal?: boolean }} mapper `command`: in whose name
+   *   rows fail; `isRehearsal`: nothing is written
    */
-  constructor(host, options, { map, command = '' } = {}) {
+  constructor(host, options, { map, command = '', isRehearsal = false } = {}) {
     this.#host = host
     this.#options = options
     this.#map = map
     this.#command = command
+    this.isRehearsal = isRehearsal
     if (options.resume && !host.hasCheckpoint) {
       throw new RespipeError('RESPIPE_INVALID_OPTION', 'resume needs the option checkpoint of the pipeline')
     }
@@ -124,7 +126,7 @@ class Load {
     if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
-    if (this.#host.isTaken()) {
+    if (!this.isRehearsal && this.#host.isTaken()) {
       const why = 'the checkpoint tells how far one load is: another one needs a pipeline and a key of its own'
       throw new RespipeError('RESPIPE_INVALID_OPTION', why)
     }
@@ -229,7 +231,7 @@ class Load {
 
   /** The pipeline has ended. What was executed by then is told of in any case. */
   cut(error) {
-    if (this.#finished === undefined) this.halt(error, true)
+    if (this.#finished === undefined || this.#report !== undefined) this.halt(error, true)
   }
 
   /** Work of the pipeline was given up: this load's too? */
@@ -259,7 +261,8 @@ class Load {
 
   async #finish() {
     const { handle } = this.#host
-    clearInterval(this.#idle)
+    // What native code reads goes on being read.
+    if (this.#report === undefined) clearInterval(this.#idle)
     // A mapper has ended its own load, or another one: its row is finished first.
     if (this.isMapping) await undefined
     if (this.#number === undefined) throw this.#halt.error
@@ -292,6 +295,7 @@ class Load {
   }
 
   #close(isComplete) {
+    clearInterval(this.#idle)
     clearInterval(this.#progress)
     this.#options.signal?.removeEventListener('abort', this.#abort)
     this.#host.dismiss(this, isComplete)
