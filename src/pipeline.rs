@@ -215,14 +215,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::loader::server::config;
-    use crate::loader::{Listener, Notice};
-
-    struct Deaf;
-
-    impl Listener for Deaf {
-        fn notify(&self, _: Notice) {}
-    }
+    use crate::loader::server::{Deaf, config};
 
     /// Nobody works for it: what it executes stays.
     fn pipeline(config: Config) -> Pipeline {
