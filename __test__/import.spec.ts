@@ -620,6 +620,33 @@ test('a signal ends an import at once, though standard input gives nothing, and 
   }
 })
 
+test('standard input has one reader at a time, also where one was stopped and still waits', async (t) => {
+  const script = `
+    import { bulkPipeline } from './index.js'
+    const bulk = bulkPipeline({ port: ${server.port} })
+    const read = (signal) => bulk.importFile('-', 'SET sole:{id} {name}', { format: 'csv', signal }).then(
+      ({ succeeded }) => console.log('loaded ' + succeeded),
+      ({ code, message }) => console.log(code + ' ' + message),
+    )
+    const signal = AbortSignal.timeout(200)
+    await Promise.all([read(signal), read(signal)])
+    await read()
+    bulk.destroy()
+  `
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], { cwd: ROOT })
+  const [stdout] = await Promise.all([text(child.stdout), once(child, 'close')])
+  const busy = 'RESPIPE_IO cannot read standard input: another import reads it, or did and was stopped'
+  t.is(stdout, `${busy}\nRESPIPE_ABORTED the load was aborted by its signal\n${busy}\n`)
+
+  const twice = script.replace(/await Promise.all.*\n/, 'await read()\n')
+  const { status, stdout: again } = spawnSync(process.execPath, ['--input-type=module', '--eval', twice], {
+    cwd: ROOT,
+    input: PEOPLE,
+  })
+  t.is(status, 0)
+  t.is(again.toString(), 'loaded 2\nRESPIPE_IO cannot read standard input: it is empty: there is no header row\n')
+})
+
 test('two imports and an exec() at once are told apart', async (t) => {
   const bulk = pipelineFor(t, { port: server.port })
   await client.set('apart:string', 'x')

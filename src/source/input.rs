@@ -64,7 +64,7 @@ impl Input {
         } else {
             path.display().to_string()
         };
-        let opened = if is_standard { standard_input() } else { by_path(path) };
+        let opened = if is_standard { Sole::open() } else { by_path(path) };
         opened
             .and_then(|(source, total)| Self::until(&name, source, total, stopped))
             .map_err(|error| failed(&name, None, &error))
@@ -226,6 +226,40 @@ impl OnDisk {
     /// There is less to read than there was, and not because that is how its file system tells lengths.
     fn has_shrunk(&mut self) -> io::Result<bool> {
         Ok(self.file.stream_position()? < self.length && self.file.metadata()?.len() < self.length)
+    }
+}
+
+/// Standard input, for as long as it is read. Two readers would each get a part of it; and one that was stopped may still
+/// wait for its bytes, which it would take from the next.
+struct Sole(Box<dyn Read + Send>);
+
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Sole {
+    fn open() -> io::Result<Opened> {
+        if IS_TAKEN.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::new(
+                ErrorKind::ResourceBusy,
+                "another import reads it, or did and was stopped",
+            ));
+        }
+        // From here on given back in any case.
+        let mut sole = Self(Box::new(io::empty()));
+        let (source, total) = standard_input()?;
+        sole.0 = source;
+        Ok((Box::new(sole), total))
+    }
+}
+
+impl Read for Sole {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Drop for Sole {
+    fn drop(&mut self) {
+        IS_TAKEN.store(false, Ordering::Release);
     }
 }
 
