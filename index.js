@@ -7,6 +7,8 @@ const { inspect } = require('node:util')
 
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
+const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
+const { publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
 const { RespipeError } = require('./lib/errors.js')
 const { checkFile, importFile } = require('./lib/import.js')
 const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
@@ -22,6 +24,12 @@ const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5,
 
 /** So many arguments are passed on one by one; many more would not fit on the stack. */
 const MAX_SPREAD = 1000
+
+/** What a mapper cannot ask for: batches are the load's. */
+const OF_LOADS = ['exec', 'drain']
+
+/** So much of a name that no command has is shown. */
+const MAX_NAME = 64
 
 /** Only `bulkPipeline` makes pipelines. */
 const MAKER = Symbol('bulkPipeline')
@@ -69,13 +77,17 @@ class BulkPipeline extends EventEmitter {
   #timer
   /** Under way, by number. */
   #loads = new Map()
+  /** One of them is over, and has loaded all. */
+  #hasLoaded = false
   /** A mapper is making commands of a row. */
   #mapping = false
   /** The command that could not be appended then. */
   #refused = ''
   /** A ticket for the end of automatic batches is out; `again`: another batch went behind it. */
   #watchesIdle = { now: false, again: false }
-  #attended = (event) => event === 'failure' && native.listen(this.#handle, true)
+  /** Native code was told that somebody wants each failure. */
+  #listening = false
+  #attended = (event) => event === 'failure' && this.#listen(true)
   #unattended = (event) => event === 'failure' && this.#listen()
 
   constructor(maker, options) {
@@ -223,7 +235,9 @@ class BulkPipeline extends EventEmitter {
   /** Executes what is appended, and waits for its outcome. */
   #execute() {
     this.#disarm()
-    return this.#ask('exec', (ticket) => native.execute(this.#handle, ticket))
+    this.#listen()
+    const execute = () => this.#ask('exec', (ticket) => native.execute(this.#handle, ticket))
+    return traceExec(this.#options, () => this.length, execute)
   }
 
   #lastCheckpoint() {
@@ -278,7 +292,7 @@ class BulkPipeline extends EventEmitter {
       const done = this.#sync()
       this.#ended = 'RESPIPE_CLOSED'
       native.refuse(this.#handle, false)
-      this.#haltLoads()
+      this.#haltLoads('RESPIPE_CLOSED')
       try {
         return await done
       } finally {
@@ -303,13 +317,18 @@ class BulkPipeline extends EventEmitter {
     this.#disarm()
     this.#followers?.delete(this.#handle)
     native.end(this.#handle, code === 'RESPIPE_ABORTED')
-    this.#haltLoads()
+    this.#haltLoads(code)
     // Executions hear from native code what is unknown; those that wait for room have nothing to hear.
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind !== 'drain' && kind !== 'idle') continue
       this.#settled(ticket)
       reject(endedError(code))
     }
+  }
+
+  /** They may be waiting for rows, and would hear of it with the next one only. */
+  #haltLoads(code) {
+    for (const load of this.#loads.values()) load.cut(endedError(code))
   }
 
   #obey(signal) {
@@ -328,12 +347,19 @@ class BulkPipeline extends EventEmitter {
   #attend() {
     this.off('newListener', this.#attended).on('newListener', this.#attended)
     this.off('removeListener', this.#unattended).on('removeListener', this.#unattended)
-    this.#unattended('failure')
+    this.#listen()
   }
 
-  #listen() {
-    const heard = [...this.#loads.values()].some(({ listens }) => listens)
-    native.listen(this.#handle, heard || this.listenerCount('failure') > 0)
+  /** Of subscribers of the channel nobody tells: they are looked for with each batch and load. */
+  #listen(wanted = this.#isHeard()) {
+    if (wanted === this.#listening) return
+    this.#listening = wanted
+    native.listen(this.#handle, wanted)
+  }
+
+  #isHeard() {
+    if (this.listenerCount('failure') > 0 || wantsFailures()) return true
+    return [...this.#loads.values()].some(({ listens }) => listens)
   }
 
   /** What a load needs of the pipeline. */
@@ -354,14 +380,20 @@ class BulkPipeline extends EventEmitter {
           this.#mapping = false
         }
       },
-      refused: () => this.#refused?.toUpperCase() ?? '',
+      isMapping: () => this.#mapping,
+      refused: () => (typeof this.#refused === 'string' ? this.#refused.slice(0, MAX_NAME).toUpperCase() : ''),
       attend: (load) => {
         this.#loads.set(load.number, load)
         this.#listen()
       },
-      dismiss: (load) => {
+      dismiss: (load, isComplete) => {
         this.#loads.delete(load.number)
+        this.#hasLoaded ||= isComplete && !load.isRehearsal
         this.#listen()
+      },
+      isTaken: () => {
+        if (this.#options.checkpoint === null) return false
+        return this.#hasLoaded || [...this.#loads.values()].some(({ isRehearsal }) => !isRehearsal)
       },
       ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
       drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
@@ -372,13 +404,9 @@ class BulkPipeline extends EventEmitter {
     }
   }
 
-  #haltLoads() {
-    for (const load of this.#loads.values()) load.halt(endedError(this.#ended), true)
-  }
-
   /** The same as `#ticket`, where anything can still be asked for. */
   #ask(kind, start) {
-    if (this.#mapping) return Promise.reject(mappingError(kind))
+    if (this.#mapping && OF_LOADS.includes(kind)) return Promise.reject(mappingError(kind))
     return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(endedError(this.#ended))
   }
 
@@ -442,13 +470,14 @@ class BulkPipeline extends EventEmitter {
         return
       case MORE.EXECUTED:
         this.#disarm()
+        this.#listen()
         this.#watchIdle()
         return
       case MORE.EXPAND:
         this.#expand(command, args)
         return
       default:
-        if (this.#mapping) this.#refused = command.trailing === 'call' ? String(args[0]) : command.name
+        if (this.#mapping) this.#refused = command.trailing === 'call' ? args[0] : command.name
         throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe)
     }
   }
@@ -470,6 +499,7 @@ class BulkPipeline extends EventEmitter {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
       if (this.#ended !== undefined || this.length === 0) return
+      this.#listen()
       native.execute(this.#handle, undefined)
       this.#watchIdle()
     }, ms)
@@ -514,9 +544,13 @@ class BulkPipeline extends EventEmitter {
       }
       case NOTICE.FAILED:
         this.#loads.get(details[1])?.heard(details[0])
+        publishFailure(this.#options, details[0])
         return this.emit('failure', details[0])
-      case NOTICE.RECONNECTED:
-        return this.emit('reconnect', { reason: details[0], address: details[1] })
+      case NOTICE.RECONNECTED: {
+        const [reason, address] = details
+        publishReconnect(this.#options, reason, address)
+        return this.emit('reconnect', { reason, address })
+      }
       case NOTICE.GIVEN_UP:
         for (const load of this.#loads.values()) load.check()
         return this.#givenUp(details[0])
@@ -565,6 +599,7 @@ class BulkPipeline extends EventEmitter {
   #broken({ code, message }) {
     this.#ended ??= 'RESPIPE_CLOSED'
     native.end(this.#handle, false)
+    for (const load of this.#loads.values()) load.cut(new RespipeError(code, message))
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind === 'end') continue
       this.#settled(ticket)
@@ -631,6 +666,12 @@ native.commands().forEach((command, number) => define({ ...command, number }))
 function bulkPipeline(urlOrOptions, options) {
   return new BulkPipeline(MAKER, readOptions(urlOrOptions, options))
 }
+
+bulkPipeline.fromIoredis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromIoredis(client)))
+
+bulkPipeline.fromNodeRedis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromNodeRedis(client)))
 
 /** Options for native code, which wants absent ones left out. */
 function given(options) {

@@ -1,11 +1,17 @@
-// load() and writable(): which row each command comes from, what ends a load, and that nothing else is counted.
+// load(): which row each command comes from, what ends a load, and that nothing else is counted.
 
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable, Transform } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 
 import test from 'ava'
 
-import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress } from '../index.js'
+import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress, type Summary } from '../index.js'
+import { until } from './helpers/outcomes.ts'
 import { pipelineFor } from './helpers/pipelines.ts'
 import { sharedServer } from './helpers/shared.ts'
 
@@ -170,26 +176,299 @@ test('a checkpointed load goes on where it was, row by row', async (t) => {
   t.like(await load(true), { commands: 0 })
 })
 
-test('a writable finishes once the server has everything', async (t) => {
+// Odd sources
+
+test('what is no source of rows is refused, and named', async (t) => {
   const bulk = pipelineFor(t, { port: server.port })
-  const stream = bulk.writable<{ id: string; name: string }>('SET {id} {name}')
-  await pipeline(Readable.from(users('written', 10_000)), stream)
-  t.like(stream.summary, { commands: 10_000, succeeded: 10_000 })
-  t.is(await client.get('written:9999'), 'name 9999')
+  const locked = Readable.toWeb(Readable.from([1]))
+  locked.getReader()
+  const { proxy, revoke } = Proxy.revocable([1], {})
+  revoke()
+  const sources: [unknown, RegExp][] = [
+    [undefined, /not undefined$/],
+    ['users.csv', /not a string: for a file there is importFile\(\)$/],
+    [Buffer.from('a'), /not bytes: for a file/],
+    [Promise.resolve([]), /not a promise: await it$/],
+    [{}, /not an object that cannot be iterated$/],
+    [proxy, /not a Proxy that was revoked$/],
+    [new Transform(), /^rows is a stream of bytes, which have to be parsed/],
+    [locked, /^rows is a web stream that is locked/],
+  ]
+  for (const [source, message] of sources) {
+    await t.throwsAsync(bulk.load(source as never, 'SET {a} 1'), { instanceOf: RespipeError, code: INVALID, message })
+  }
 })
 
-test('a writable that is destroyed, or whose load ends early, ends its source', async (t) => {
+test('what is no row for a template is named', async (t) => {
   const bulk = pipelineFor(t, { port: server.port })
-  const source = Readable.from(users('ended', 1e9))
-  const failing = pipeline(source, bulk.writable('LPUSH limit:string {nothing}', { maxFailed: 100 }))
-  await t.throwsAsync(failing, { instanceOf: RespipeError, code: 'RESPIPE_TOO_MANY_FAILURES' })
-  t.true(source.destroyed)
+  const rows = [Promise.resolve({}), Buffer.from('a'), [1], 'x', null, new Date()]
+  const { failures } = await bulk.load(rows, 'SET {a} 1')
+  t.deepEqual(
+    failures.map(({ message }) => message.replace(/^the row is (.*): a template takes objects$/, '$1')),
+    [
+      'a promise, which has to be awaited first',
+      'bytes, which have to be parsed first',
+      'an array',
+      'a string',
+      'null',
+      'an object without fields of its own',
+    ],
+  )
+})
 
-  const stream = bulk.writable<{ id: string; name: string }>('SET {id} {name}')
-  for (const row of users('ended', 100)) stream.write(row)
-  const closed = new Promise((resolve) => stream.once('close', resolve))
-  stream.destroy()
-  await closed
-  t.is(stream.summary, undefined)
-  t.like(await bulk.exec(), { commands: 0 })
+const of = (iterator: object): unknown => ({ [Symbol.iterator]: () => iterator })
+const fails = (): never => {
+  throw new Error('end')
+}
+const ofAsync = (iterator: object, more = {}): unknown => ({ [Symbol.asyncIterator]: () => iterator, ...more })
+
+test('an iterator that breaks the rules, or off, or hangs at its end, ends the load', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const boom = new Error('boom')
+  const never = new Promise<never>(() => {})
+  const one = { done: false, value: { a: 'odd' } }
+  const rejects = (): never => {
+    throw boom
+  }
+  const sources: unknown[] = [
+    // What `next` returns is no step.
+    of({ next: () => 5 }),
+    of({ next: () => undefined }),
+    ofAsync({ next: () => undefined }),
+    of({}),
+    of({ next: rejects }),
+    ofAsync({ next: rejects }),
+    ofAsync({ next: () => Promise.reject(boom) }),
+    new ReadableStream({ pull: (controller) => controller.error(boom) }),
+    Readable.from([1]).destroy(),
+    Readable.from([1]).once('error', () => {}).destroy(boom), // prettier-ignore
+  ]
+  for (const source of sources) await t.throwsAsync(bulk.load(source as never, 'SET {a} 1'))
+
+  // What happens at the end of a source does not hide why the load has ended, nor keep it.
+  const ends: unknown[] = [
+    of({ next: () => one, return: () => never }),
+    ofAsync({ next: () => one, return: () => never }),
+    ofAsync({ next: () => one, return: fails }),
+    ofAsync({ next: () => one }, { on() {}, destroy: fails }),
+    new ReadableStream({ pull: (controller) => controller.enqueue(one.value), cancel: () => never }),
+    new ReadableStream({ pull: (controller) => controller.enqueue(one.value), cancel: fails }),
+    new Readable({ objectMode: true, read() { this.push(1) }, destroy: (_, callback) => void setTimeout(callback, 10, new Error('late')) }),
+  ] // prettier-ignore
+  const ended = ends.map((source) => t.throwsAsync(bulk.load(source as never, rejects), { message: 'boom' }))
+  await Promise.all(ended)
+  await delay(20)
+  t.like(await bulk.load([{ a: 'odd' }], 'SET {a} 1'), { succeeded: 1 })
+})
+
+test('a stream that fails before its first row is asked for', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const source = new Readable({ objectMode: true, read() {} })
+  const loading = bulk.load(source, 'SET {a} 1')
+  source.destroy(new Error('early'))
+  await t.throwsAsync(loading, { message: 'early' })
+})
+
+async function* rowAndNoMore(): AsyncGenerator<object> {
+  yield { a: 'waits' }
+  await new Promise(() => {})
+}
+
+test('a load that waits for a row hears of an abort, and of the end of its pipeline', async (t) => {
+  const ends: [string, (bulk: ReturnType<typeof bulkPipeline>, abort: AbortController) => unknown][] = [
+    ['RESPIPE_ABORTED', (_, abort) => abort.abort()],
+    ['RESPIPE_CLOSED', (bulk) => bulk.destroy()],
+    ['RESPIPE_CLOSED', (bulk) => bulk.close()],
+  ]
+  for (const [code, end] of ends) {
+    const abort = new AbortController()
+    for (const [options, loadOptions] of [
+      [{ signal: abort.signal }, {}],
+      [{}, { signal: abort.signal }],
+    ]) {
+      const bulk = pipelineFor(t, { port: server.port, ...options })
+      const loading = bulk.load(rowAndNoMore(), 'SET {a} 1', loadOptions)
+      await delay(5)
+      void end(bulk as never, abort)
+      await t.throwsAsync(loading, { instanceOf: RespipeError, code })
+    }
+  }
+})
+
+// Odd mappers
+
+test('a mapper may load, look and write elsewhere, and its own row stays whole', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const stream = bulk.writable<number>((row) => void bulk.rpush('nested:stream', row))
+  let inner: Promise<Summary> | undefined
+  let reply: Promise<unknown> | undefined
+  bulk.set('nested:own', 1)
+  const summary = await bulk.load([1, 2, 3], (row) => {
+    bulk.rpush('nested:outer', row)
+    stream.write(row)
+    inner ??= bulk.load([7, 8], (other) => void bulk.rpush('nested:inner', other))
+    reply ??= bulk.query('PING')
+    bulk.rpush('nested:outer', -row)
+  })
+  t.like(summary, { commands: 6, succeeded: 6 })
+  t.like(await inner, { commands: 2, succeeded: 2 })
+  t.is(await reply, 'PONG')
+  await new Promise<void>((resolve) => stream.end(resolve))
+  t.like(stream.summary, { commands: 3, succeeded: 3 })
+  t.like(await bulk.exec(), { commands: 1, succeeded: 1 })
+  t.deepEqual(await client.lrange('nested:outer', 0, -1), ['1', '-1', '2', '-2', '3', '-3'])
+  t.deepEqual(await client.lrange('nested:stream', 0, -1), ['1', '2', '3'])
+  t.deepEqual(await client.lrange('nested:inner', 0, -1), ['7', '8'])
+})
+
+test('a mapper cannot execute, and ends its load where it ends the pipeline', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const refused: Promise<unknown>[] = []
+  const summary = await bulk.load([1], () => {
+    for (const method of ['exec', 'sync', 'drain', 'close']) {
+      refused.push(t.throwsAsync(bulk[method]!(), { code: INVALID, message: /^a mapper cannot call/ }))
+    }
+    t.throws(() => bulk.discard(), { code: INVALID })
+    bulk.set('mapper:1', 1)
+  })
+  await Promise.all(refused)
+  t.like(summary, { commands: 1, succeeded: 1 })
+  const ended = bulk.load([1, 2, 3], (row) => {
+    bulk.set(`mapper:end:${row}`, 1)
+    if (row === 2) bulk.destroy()
+  })
+  await t.throwsAsync(ended, { code: 'RESPIPE_CLOSED' })
+})
+
+test('a mapper that is async, or a generator, is refused', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const unsupported = { instanceOf: RespipeError, code: 'RESPIPE_UNSUPPORTED' }
+  await t.throwsAsync(bulk.load([1], (async () => { throw new Error('unheard') }) as never), unsupported) // prettier-ignore
+  await t.throwsAsync(bulk.load([1], function* () {} as never), unsupported)
+})
+
+test('whatever a mapper throws, the commands of others stay', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  bulk.set('odd:own', 1)
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const odd = t.throws(() => bulk.set())
+  odd.message = { toString: () => { throw new Error('odd') } } as never // prettier-ignore
+  for (const thrown of [proxy, odd, null, undefined]) {
+    const loading = bulk.load([1], () => {
+      bulk.set('odd:row', 1)
+      throw thrown
+    })
+    const rejected = await loading.then(() => false, () => true) // prettier-ignore
+    t.true(rejected)
+  }
+  const hostile = [Object.create(null), { toString: () => { throw new Error('hostile') } }, 'X'.repeat(1e6)] // prettier-ignore
+  const { failures } = await bulk.load(hostile, (name) => void bulk.call(name))
+  t.deepEqual(
+    failures.map(({ command, code }) => [command, code]),
+    [
+      ['', INVALID],
+      ['', INVALID],
+      ['X'.repeat(64), INVALID],
+    ],
+  )
+  t.is(bulk.length, 1)
+  t.like(await bulk.exec(), { commands: 1, succeeded: 1 })
+  t.is(await client.exists('odd:row'), 0)
+})
+
+test('a row of many commands stays in one batch, and one that never finds room fails alone', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port, checkpoint: 'wide:progress' })
+  const wide = await bulk.load([1, 2], () => {
+    for (let at = 0; at < 20_000; at++) bulk.incr('wide')
+  })
+  t.like(wide, { commands: 40_000, succeeded: 40_000, batches: 2 })
+  t.deepEqual(await bulk.lastCheckpoint(), { batch: 2, row: 1 })
+
+  for (const whenFull of ['throw', 'block'] as const) {
+    const small = pipelineFor(t, { port: server.port, maxBufferedBytes: 2_000, whenFull })
+    const summary = await small.load([10, 100, 5], (count) => {
+      for (let at = 0; at < count; at++) small.set(`${whenFull}:${count}`, 'x'.repeat(30))
+    })
+    t.like(summary, { commands: 16, succeeded: 15, failed: 1, errors: { RESPIPE_BUFFER_FULL: 1 } })
+    t.like(summary.failures[0], { row: 1, command: 'SET' })
+    t.is(await client.exists(`${whenFull}:100`), 0)
+  }
+})
+
+// Options of the pipeline
+
+test('every row arrives, in order, whatever the options', async (t) => {
+  const options = [
+    { transaction: true },
+    { replies: 'collect' },
+    { replies: 'off' },
+    { autoExec: { commands: 7 } },
+    { autoExec: { ms: 1 } },
+    { reconnectEvery: 1 },
+    { reconnectEvery: 3, transaction: true },
+    { maxInFlightBytes: 100, maxBufferedBytes: 2_000 },
+    { maxBufferedBytes: 300 },
+    { maxBufferedBytes: 300, replies: 'collect' },
+    { maxBufferedBytes: 5_000, whenFull: 'block' },
+    { maxBufferedBytes: 4_000, checkpoint: 'options:progress' },
+  ] as const
+  for (const [at, option] of options.entries()) {
+    const bulk = pipelineFor(t, { port: server.port, ...option })
+    const key = `options:${at}`
+    const summary = await bulk.load(users(key, 2_000), (row) => void bulk.rpush(key, row.id))
+    const isTold = !('replies' in option) || option.replies !== 'off'
+    t.like(summary, isTold ? { succeeded: 2_000 } : { unknown: 2_000 }, key)
+    t.false('replies' in summary)
+    t.deepEqual(await client.lrange(key, 0, -1), [...users(key, 2_000)].map(({ id }) => id)) // prettier-ignore
+    await bulk.close()
+  }
+})
+
+test('a checkpoint is that of one load', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port, checkpoint: 'single:progress' })
+  const refused = { instanceOf: RespipeError, code: 'RESPIPE_INVALID_OPTION', message: /one load/ }
+  const loading = bulk.load(users('single', 100), 'SET {id} 1')
+  await t.throwsAsync(bulk.load(users('single', 100), 'SET {id} 1'), refused)
+  await loading
+  // It would go on behind the rows of the other one.
+  await t.throwsAsync(bulk.load(users('single', 200), 'SET {id} 1', { resume: true }), refused)
+})
+
+test('a callback that throws in the last moment is heard', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const boom = new Error('boom')
+  const onFailure = ({ row }: CommandFailure): void => {
+    if (row === 999) throw boom
+  }
+  const onProgress = ({ rows }: LoadProgress): void => {
+    if (rows === 1_000) throw boom
+  }
+  t.is(await t.throwsAsync(bulk.load(users('last', 1_000), () => void bulk.call('SET', 'x'), { onFailure })), boom)
+  t.is(await t.throwsAsync(bulk.load(users('last', 1_000), 'SET {none} 1', { onFailure })), boom)
+  t.is(await t.throwsAsync(bulk.load(users('last', 1_000), 'SET {id} 1', { onProgress })), boom)
+})
+
+test('maxFailed holds up to the last command', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  for (const mapper of [(): void => void bulk.call('SET', 'x'), 'SET {none} 1']) {
+    const load = (maxFailed: number): Promise<Summary> => bulk.load(users('max', 10), mapper as never, { maxFailed })
+    await t.throwsAsync(load(10), { code: 'RESPIPE_TOO_MANY_FAILURES' })
+    t.like(await load(11), { failed: 10 })
+  }
+})
+
+test('what a slow file has brought is executed, before there is more', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const folder = mkdtempSync(join(tmpdir(), 'respipe-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'rows.csv')
+  execFileSync('mkfifo', [path])
+  const importing = bulk.importFile(path, 'SET slow:{a} 1')
+  const writer = await open(path, 'w')
+  await writer.write('a\n1\n')
+  await until(async () => (await client.exists('slow:1')) === 1)
+  await writer.write('2\n')
+  await writer.close()
+  t.like(await importing, { commands: 2, succeeded: 2 })
 })

@@ -171,4 +171,4 @@ function describeObject(value) {
   return 'an object, in a place that takes none'
 }
 
-module.exports = { addFields, describe, expand, isArray, isRecord }
+module.exports = { addFields, describe, expand, isArray, isRecord, isRevoked }

@@ -23,7 +23,7 @@ async function importFile(host, path, template, options) {
 
 /** The same without a server: `{ rows, commands, bytes, failed, errors, failures, sample }`. */
 async function checkFile(host, path, template, options) {
-  const load = new Load(host, { ...NO_CALLBACKS, ...options })
+  const load = new Load(host, { ...NO_CALLBACKS, ...options }, { isRehearsal: true })
   let seen
   load.onEnd = () => {
     const { rows } = native.importStats(host.handle, load.number)

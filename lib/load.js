@@ -25,9 +25,11 @@ const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RE
  * @property {boolean} hasCheckpoint
  * @property {{ beginRow: Function, endRow: Function }} frequent native functions
  * @property {(map: (row: unknown, bulk: object) => unknown, row: unknown) => void} map runs a mapper
+ * @property {() => boolean} isMapping a mapper is running
  * @property {() => string} refused the command that could not be appended then, if it was one
  * @property {(load: Load) => void} attend from here on the load hears of its failures, and of work that is given up
- * @property {(load: Load) => void} dismiss
+ * @property {(load: Load, isComplete: boolean) => void} dismiss
+ * @property {() => boolean} isTaken its checkpoint tells of a load already
  * @property {() => RespipeError | undefined} ended why nothing can be appended any more
  * @property {() => Promise<void>} drained
  * @property {() => Promise<void>} idle
@@ -67,13 +69,15 @@ class Load {
   /**
    * @param {Host} host
    * @param {object} options as `readLoadOptions` returns them
-   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string }} mapper `command`: in whose name rows fail
+   * @param {{ map?: (row: unknown, bulk: object) => unknown, command?: string, isRehearsal?: boolean }} mapper `command`: in whose name
+   *   rows fail; `isRehearsal`: nothing is written
    */
-  constructor(host, options, { map, command = '' } = {}) {
+  constructor(host, options, { map, command = '', isRehearsal = false } = {}) {
     this.#host = host
     this.#options = options
     this.#map = map
     this.#command = command
+    this.isRehearsal = isRehearsal
     if (options.resume && !host.hasCheckpoint) {
       throw new RespipeError('RESPIPE_INVALID_OPTION', 'resume needs the option checkpoint of the pipeline')
     }
@@ -85,6 +89,11 @@ class Load {
 
   get isHalted() {
     return this.#halt !== undefined
+  }
+
+  /** A row is being made commands of, of this load or another: none can begin before it is over. */
+  get isMapping() {
+    return this.#host.isMapping()
   }
 
   /** Begins; with `resume` behind the rows that the server holds. */
@@ -117,6 +126,10 @@ class Load {
     if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
+    if (!this.isRehearsal && this.#host.isTaken()) {
+      const why = 'the checkpoint tells how far one load is: another one needs a pipeline and a key of its own'
+      throw new RespipeError('RESPIPE_INVALID_OPTION', why)
+    }
     this.#before = native.stats(this.#host.handle)
     // From the first row on, which may be made at once.
     if (this.listens) native.listen(this.#host.handle, true)
@@ -124,7 +137,7 @@ class Load {
     if (signal?.aborted) this.#abort()
     else signal?.addEventListener('abort', this.#abort, { once: true })
     this.#host.attend(this)
-    if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs)
+    if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs).unref()
     this.#idle = setInterval(() => this.#hurry(), IDLE).unref()
   }
 
@@ -158,16 +171,17 @@ class Load {
       this.#host.map(this.#map, row)
       next = frequent.endRow(handle)
     } catch (error) {
-      if (!(error instanceof RespipeError && ROW_ERRORS.includes(error.code))) {
+      const { code, message, isOurs } = lookAt(error)
+      if (!isOurs || !ROW_ERRORS.includes(code)) {
         native.undoRow(handle)
-        this.halt(error, error instanceof RespipeError)
+        this.fail(error, isOurs)
         return NEXT.STOP
       }
-      if (error.code === 'RESPIPE_BUFFER_FULL' && !isLastTry) {
+      if (code === 'RESPIPE_BUFFER_FULL' && !isLastTry) {
         native.undoRow(handle)
         return NEXT.ROOM
       }
-      next = native.failRow(handle, this.#command || this.#host.refused(), error.code, error.message) || undefined
+      next = native.failRow(handle, this.#command || this.#host.refused(), code, message) || undefined
     }
     this.#row++
     return next
@@ -192,10 +206,11 @@ class Load {
 
   /** Resolves as `promise` does, or with undefined once no more rows are taken. */
   unlessHalted(promise) {
-    if (this.#halt !== undefined) return undefined
     return new Promise((resolve, reject) => {
       this.#wake = resolve
+      // Also where nobody waits for it: its rejection must not be left unhandled.
       promise.then(resolve, reject)
+      if (this.#halt !== undefined) resolve()
     })
   }
 
@@ -209,6 +224,16 @@ class Load {
     this.onHalt()
   }
 
+  /** No more rows are taken: somebody has thrown. It is an end also where nothing was thrown, as with `throw undefined`. */
+  fail(error, forgets) {
+    this.halt(error ?? new RespipeError('RESPIPE_INVALID_ARGUMENT', `${error} was thrown, and no error`), forgets)
+  }
+
+  /** The pipeline has ended. What was executed by then is told of in any case. */
+  cut(error) {
+    if (this.#finished === undefined || this.#report !== undefined) this.halt(error, true)
+  }
+
   /** Work of the pipeline was given up: this load's too? */
   check() {
     if (native.loadStats(this.#host.handle, this.#number).isGivenUp) this.halt(undefined, true)
@@ -220,7 +245,7 @@ class Load {
     try {
       this.#options.onFailure(failure)
     } catch (error) {
-      this.halt(error)
+      this.fail(error)
     }
   }
 
@@ -236,7 +261,10 @@ class Load {
 
   async #finish() {
     const { handle } = this.#host
-    clearInterval(this.#idle)
+    // What native code reads goes on being read.
+    if (this.#report === undefined) clearInterval(this.#idle)
+    // A mapper has ended its own load, or another one: its row is finished first.
+    if (this.isMapping) await undefined
     if (this.#number === undefined) throw this.#halt.error
     let outcome, error
     try {
@@ -254,20 +282,23 @@ class Load {
     }
     // What ended it first comes first.
     error = this.#halt?.error ?? error
-    const summary = { ...outcome, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
+    // With replies collected there is a list of them, which is that of the pipeline's own commands.
+    const { replies: _, ...known } = outcome ?? {}
+    const summary = { ...known, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
     this.#tellProgress()
     this.onEnd()
-    this.#close()
     error ??= this.#halt?.error
+    this.#close(error === undefined)
     if (error === undefined) return summary
     if (error instanceof RespipeError) error.outcome ??= summary
     throw error
   }
 
-  #close() {
+  #close(isComplete) {
+    clearInterval(this.#idle)
     clearInterval(this.#progress)
     this.#options.signal?.removeEventListener('abort', this.#abort)
-    this.#host.dismiss(this)
+    this.#host.dismiss(this, isComplete)
     native.forgetLoad(this.#host.handle, this.#number)
   }
 
@@ -292,9 +323,17 @@ class Load {
     try {
       onProgress({ ...this.#rows(), ...known, ...this.#totals(), bufferedBytes, inFlightBytes, connected })
     } catch (error) {
-      this.halt(error)
+      this.fail(error)
     }
   }
+}
+
+/** What a mapper has thrown: anything, a Proxy that was revoked too, and the row has to end all the same. */
+function lookAt(error) {
+  try {
+    if (error instanceof RespipeError) return { code: error.code, message: String(error.message), isOurs: true }
+  } catch {}
+  return { isOurs: false }
 }
 
 /** The row behind the last one that the server holds. */

@@ -3,7 +3,7 @@
 // What makes commands of a row: a function, a template, or the text of one.
 
 const { types } = require('node:util')
-const { describe, isArray, isRecord } = require('./arguments.js')
+const { describe, isArray, isRecord, isRevoked } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
 const { originOf } = require('./template.js')
 
@@ -35,16 +35,25 @@ function ofTemplate(template) {
 function ofFunction(mapper) {
   return (row, bulk) => {
     const result = mapper(row, bulk)
-    // The commands behind an await would be none of this row's.
-    if (result !== bulk && types.isPromise(result)) {
+    if (typeof result !== 'object' || result === null || result === bulk) return
+    // The commands behind an await would be none of this row's, and those behind a yield would never come.
+    if (types.isPromise(result)) {
       result.catch(() => {})
       throw new RespipeError('RESPIPE_UNSUPPORTED', 'an async mapper: a row is over when the mapper returns')
+    }
+    if (types.isGeneratorObject(result)) {
+      throw new RespipeError('RESPIPE_UNSUPPORTED', 'a generator for a mapper: nobody would run it')
     }
   }
 }
 
+/** Where other things are expected than in an argument, other things help. */
 function describeRow(row) {
-  return isArray(row) ? 'an array' : describe(row)
+  if (isArray(row)) return 'an array'
+  if (typeof row !== 'object' || row === null || isRevoked(row)) return describe(row)
+  if (types.isPromise(row)) return 'a promise, which has to be awaited first'
+  if (ArrayBuffer.isView(row) || types.isAnyArrayBuffer(row)) return 'bytes, which have to be parsed first'
+  return 'an object without fields of its own'
 }
 
 function invalid(message) {

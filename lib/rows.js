@@ -4,7 +4,7 @@
 
 const { Writable } = require('node:stream')
 const { callbackify, types } = require('node:util')
-const { describe, isArray } = require('./arguments.js')
+const { describe, isArray, isRevoked } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
 const { BATCH_ROWS, Load } = require('./load.js')
 const { mapperOf } = require('./mapper.js')
@@ -14,6 +14,9 @@ const SLICE = 2
 
 /** Rows between two looks at the clock, at most: a look takes a tenth of a row's time. */
 const MAX_STRIDE = 32
+
+/** Milliseconds that the end of a source is waited for: it may be far away, and may never come. */
+const STOP = 1000
 
 /**
  * @param {import('./load.js').Host} host
@@ -29,9 +32,9 @@ async function loadRows(host, rows, mapper, options) {
     await load.open()
     await pull(load, source)
   } catch (error) {
-    load.halt(error)
+    load.fail(error)
   }
-  if (load.isHalted) await source.stop()
+  if (load.isHalted) await atMost(STOP, source.stop())
   return load.finish()
 }
 
@@ -40,7 +43,11 @@ async function pull(load, source) {
   while (!load.isHalted) {
     let step = source.next()
     if (source.isAsync) step = await load.unlessHalted(step)
-    if (step === undefined || step.done) return
+    if (load.isHalted) return
+    // As for...of does.
+    if (typeof step !== 'object' || step === null)
+      throw new TypeError(`iterator result ${String(step)} is not an object`)
+    if (step.done) return
     const next = load.row(step.value)
     if (next !== undefined) await load.after(next, step.value)
     if (clock.isTime()) await clock.breathe()
@@ -74,13 +81,21 @@ class Clock {
   }
 }
 
+/** Waits for a promise that does not reject, but not for ever. */
+async function atMost(limit, promise) {
+  let timer
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, limit)))
+  await Promise.race([promise, late])
+  clearTimeout(timer)
+}
+
 /** `next()` as that of an iterator; `stop()` where not all rows were taken. Neither leaves a rejection behind. */
 function sourceOf(rows) {
   if (isArray(rows)) {
     let at = 0
     return { isAsync: false, next: () => ({ done: at >= rows.length, value: rows[at++] }), stop() {} }
   }
-  if (typeof rows !== 'object' || rows === null || ArrayBuffer.isView(rows)) {
+  if (typeof rows !== 'object' || rows === null || ArrayBuffer.isView(rows) || isRevoked(rows)) {
     throw invalid(`rows must be an array, an iterable or a stream, not ${describeRows(rows)}`)
   }
   if (typeof rows.getReader === 'function') return ofWebStream(rows)
@@ -91,8 +106,7 @@ function sourceOf(rows) {
     return ofAsync(rows)
   }
   if (typeof rows[Symbol.iterator] !== 'function') {
-    const hint = types.isPromise(rows) ? ': await it' : ''
-    throw invalid(`rows must be an array, an iterable or a stream, not ${describeRows(rows)}${hint}`)
+    throw invalid(`rows must be an array, an iterable or a stream, not ${describeRows(rows)}`)
   }
   const iterator = rows[Symbol.iterator]()
   return { isAsync: false, next: () => iterator.next(), stop: () => quietly(() => iterator.return?.()) }
@@ -100,6 +114,8 @@ function sourceOf(rows) {
 
 function ofAsync(rows) {
   const iterator = rows[Symbol.asyncIterator]()
+  // A stream may fail before the first row is asked for, or while it is destroyed: what there is to know of it the iterator tells.
+  if (isStream(rows)) rows.on('error', () => {})
   let pending = false
   const over = () => (pending = false)
   return {
@@ -112,14 +128,19 @@ function ofAsync(rows) {
     },
     async stop() {
       // A generator would end only behind the row that it is waiting for; a stream need not.
-      if (typeof rows.destroy === 'function') rows.destroy()
+      await quietly(() => isStream(rows) && void rows.destroy())
       const returned = quietly(() => iterator.return?.())
       if (!pending) await returned
     },
   }
 }
 
+function isStream(rows) {
+  return typeof rows.on === 'function' && typeof rows.destroy === 'function'
+}
+
 function ofWebStream(rows) {
+  if (rows.locked) throw invalid('rows is a web stream that is locked: somebody else reads it')
   const reader = rows.getReader()
   return { isAsync: true, next: () => reader.read(), stop: () => quietly(() => reader.cancel()) }
 }
@@ -134,6 +155,7 @@ async function quietly(end) {
 /** A stream that rows are written into. `finish` comes when the server has everything. */
 class RowWritable extends Writable {
   #load
+  #clock = new Clock()
   /** What became of the rows, once the stream has finished. */
   summary
 
@@ -147,9 +169,9 @@ class RowWritable extends Writable {
   }
 
   _write(row, _, callback) {
-    const next = this.#load.row(row)
-    if (next === undefined) callback()
-    else callbackify(() => this.#after(next, row))(callback)
+    // A mapper writes into this stream: its own row is finished first.
+    if (this.#load.isMapping) queueMicrotask(() => this.#write(row, callback))
+    else this.#write(row, callback)
   }
 
   _writev(chunks, callback) {
@@ -169,6 +191,15 @@ class RowWritable extends Writable {
     await load.open()
     // Also while nothing is written.
     load.onHalt = () => load.finish().catch((error) => this.destroy(error))
+    if (load.isHalted) await load.finish()
+  }
+
+  #write(row, callback) {
+    const next = this.#load.row(row)
+    if (next !== undefined) callbackify(() => this.#after(next, row))(callback)
+    // Streams may pass on rows without a turn of the event loop in between.
+    else if (this.#clock.isTime()) callbackify(() => this.#clock.breathe())(callback)
+    else callback()
   }
 
   async #after(next, row) {
@@ -178,11 +209,12 @@ class RowWritable extends Writable {
   }
 
   async #writeAll(chunks) {
-    const clock = new Clock()
+    // As above.
+    await undefined
     for (const { chunk } of chunks) {
       const next = this.#load.row(chunk)
       if (next !== undefined) await this.#after(next, chunk)
-      if (clock.isTime()) await clock.breathe()
+      if (this.#clock.isTime()) await this.#clock.breathe()
     }
   }
 
@@ -202,7 +234,9 @@ class RowWritable extends Writable {
 function describeRows(rows) {
   if (typeof rows === 'string') return 'a string: for a file there is importFile()'
   if (ArrayBuffer.isView(rows)) return 'bytes: for a file there is importFile()'
-  return describe(rows)
+  if (types.isPromise(rows)) return 'a promise: await it'
+  const isOther = typeof rows === 'object' && rows !== null && !isRevoked(rows)
+  return isOther ? 'an object that cannot be iterated' : describe(rows)
 }
 
 function invalid(message) {
