@@ -87,7 +87,7 @@ for (const [name, input, stderr, errors, replies, code] of [
   [
     'another database ends it',
     'SET a 1\nSELECT 3\nSET b 1\n',
-    'respipe: cannot read standard input: row 1, at byte 8: SELECT 3, but the pipeline writes to db 0: what follows belongs elsewhere (see the option --db)\n',
+    'respipe: cannot read standard input: row 1, at byte 8: SELECT 3, but the pipeline writes to db 0: what follows belongs elsewhere (see --db)\n',
     1,
     2,
     2,
