@@ -118,6 +118,7 @@ export interface NativeOptions {
   checkpoint?: string
   waitReplicas?: NativeWaitReplicas
   maxFailures: number
+  throttle?: NativeThrottle
 }
 
 export interface NativeRetry {
@@ -126,6 +127,11 @@ export interface NativeRetry {
   maxElapsedMs: number
   minDelayMs: number
   maxDelayMs: number
+}
+
+export interface NativeThrottle {
+  commandsPerSecond?: number
+  bytesPerSecond?: number
 }
 
 export interface NativeTls {

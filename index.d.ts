@@ -174,7 +174,10 @@ export interface BulkPipelineOptions {
    */
   maxFailures?: number
   /**
-   * At most this much, to spare a server that others use. Not in this version: `RESPIPE_UNSUPPORTED`.
+   * At most this much in a second, to spare a server that others use; of two limits each holds. It is writing that waits, every 2 milliseconds a
+   * little goes out: appending goes on up to `maxBufferedBytes`. Commands sent again count again; what frames them (MULTI, EXEC, fences) counts
+   * for the bytes only. After a pause 20 milliseconds' worth may go at once. A transaction is written at this pace, and executed in one go.
+   * At least one of the two; up to 2_147_483_647 commands, 1 TiB.
    * @default no limit
    */
   throttle?: { commandsPerSecond?: number; bytesPerSecond?: number }
@@ -445,6 +448,41 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   listenerCount(event: 'failure' | 'reconnect' | 'error'): number
   removeAllListeners(event?: 'failure' | 'reconnect' | 'error'): this
 }
+/** The server that a pipeline was made for, in the messages on its channels of `node:diagnostics_channel`. */
+export interface TracedServer {
+  /** The host, or the path of the unix socket. */
+  serverAddress: string
+  /** Undefined with a unix socket. */
+  serverPort: number | undefined
+  database: number
+}
+/**
+ * On `tracingChannel('respipe:exec')`, one object for all events of an `exec()`, those of `sync()` and `close()` too: `start`, `end` when it
+ * has returned, `asyncStart` and `asyncEnd` when its outcome is known, before whoever awaits it goes on; before those `error` where it rejects.
+ */
+export interface ExecTrace extends TracedServer {
+  /** `'MULTI'` with `transaction` or `checkpoint`. */
+  batchMode: 'PIPELINE' | 'MULTI'
+  /** Commands appended then. What `autoExec` had executed before is in `result` only. */
+  batchSize: number
+  /** From `asyncStart` on. Failures are on the channel of theirs, replies on none. */
+  result?: Omit<Outcome, 'failures'>
+  /** What it rejects with. */
+  error?: RespipeError
+}
+/** On the channel `respipe:reconnect`: what listeners to `reconnect` hear. */
+export interface ReconnectTrace extends TracedServer {
+  reason: 'rotation' | 'lost' | 'moved'
+  address: string
+}
+/**
+ * On the channel `respipe:failure`: each refused command, with its key, and the server's words, which may quote arguments. Subscribers are looked
+ * for when a pipeline is made, and with each batch and load, automatic batches too: who subscribes in between hears failures from the next one on.
+ */
+export interface FailureTrace extends TracedServer {
+  failure: CommandFailure
+}
+
 /** One class, whether imported or required. */
 export class RespipeError extends Error {
   /**
@@ -459,3 +497,27 @@ export class RespipeError extends Error {
 /** Makes a pipeline; throws `RESPIPE_INVALID_OPTION` or `RESPIPE_UNSUPPORTED`. Nothing is connected yet. */
 export function bulkPipeline(url?: string, options?: BulkPipelineOptions): BulkPipeline
 export function bulkPipeline(options: BulkPipelineOptions): BulkPipeline
+export namespace bulkPipeline {
+  /**
+   * A pipeline to where a client of ioredis or iovalkey is connected to: its host, port or path, TLS, username, password, db and name are taken
+   * over, an option given here wins over its part. The client is only read; the db is that of its options, not one selected later. Throws what
+   * `bulkPipeline` does; `RESPIPE_INVALID_ARGUMENT` for what is no such client; `RESPIPE_UNSUPPORTED` for a Cluster, for one with sentinels, and
+   * where a setting would be lost: `keyPrefix`, a `Connector`, of `tls` all but ca, cert, key, servername, rejectUnauthorized.
+   */
+  function fromIoredis(client: IoredisClient, options?: Omit<BulkPipelineOptions, 'url'>): BulkPipeline
+  /**
+   * The same with a client of node-redis, from version 4 on: one of `createClient()`, not of `createCluster()`, `createSentinel()` or a pool. A
+   * `credentialsProvider` is not asked: `RESPIPE_UNSUPPORTED`, unless it is what node-redis itself makes of `username` and `password`.
+   */
+  function fromNodeRedis(client: NodeRedisClient, options?: Omit<BulkPipelineOptions, 'url'>): BulkPipeline
+}
+/** By what `fromIoredis` knows a client. */
+export interface IoredisClient {
+  readonly status: string
+  readonly options: object
+}
+/** By what `fromNodeRedis` knows a client. */
+export interface NodeRedisClient {
+  readonly isOpen: boolean
+  readonly options?: object | undefined
+}

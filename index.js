@@ -7,6 +7,8 @@ const { inspect } = require('node:util')
 
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
+const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
+const { publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
 const { RespipeError } = require('./lib/errors.js')
 const { checkFile, importFile } = require('./lib/import.js')
 const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
@@ -83,7 +85,9 @@ class BulkPipeline extends EventEmitter {
   #refused = ''
   /** A ticket for the end of automatic batches is out; `again`: another batch went behind it. */
   #watchesIdle = { now: false, again: false }
-  #attended = (event) => event === 'failure' && native.listen(this.#handle, true)
+  /** Native code was told that somebody wants each failure. */
+  #listening = false
+  #attended = (event) => event === 'failure' && this.#listen(true)
   #unattended = (event) => event === 'failure' && this.#listen()
 
   constructor(maker, options) {
@@ -231,7 +235,9 @@ class BulkPipeline extends EventEmitter {
   /** Executes what is appended, and waits for its outcome. */
   #execute() {
     this.#disarm()
-    return this.#ask('exec', (ticket) => native.execute(this.#handle, ticket))
+    this.#listen()
+    const execute = () => this.#ask('exec', (ticket) => native.execute(this.#handle, ticket))
+    return traceExec(this.#options, () => this.length, execute)
   }
 
   #lastCheckpoint() {
@@ -341,12 +347,19 @@ class BulkPipeline extends EventEmitter {
   #attend() {
     this.off('newListener', this.#attended).on('newListener', this.#attended)
     this.off('removeListener', this.#unattended).on('removeListener', this.#unattended)
-    this.#unattended('failure')
+    this.#listen()
   }
 
-  #listen() {
-    const heard = [...this.#loads.values()].some(({ listens }) => listens)
-    native.listen(this.#handle, heard || this.listenerCount('failure') > 0)
+  /** Of subscribers of the channel nobody tells: they are looked for with each batch and load. */
+  #listen(wanted = this.#isHeard()) {
+    if (wanted === this.#listening) return
+    this.#listening = wanted
+    native.listen(this.#handle, wanted)
+  }
+
+  #isHeard() {
+    if (this.listenerCount('failure') > 0 || wantsFailures()) return true
+    return [...this.#loads.values()].some(({ listens }) => listens)
   }
 
   /** What a load needs of the pipeline. */
@@ -457,6 +470,7 @@ class BulkPipeline extends EventEmitter {
         return
       case MORE.EXECUTED:
         this.#disarm()
+        this.#listen()
         this.#watchIdle()
         return
       case MORE.EXPAND:
@@ -485,6 +499,7 @@ class BulkPipeline extends EventEmitter {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
       if (this.#ended !== undefined || this.length === 0) return
+      this.#listen()
       native.execute(this.#handle, undefined)
       this.#watchIdle()
     }, ms)
@@ -529,9 +544,13 @@ class BulkPipeline extends EventEmitter {
       }
       case NOTICE.FAILED:
         this.#loads.get(details[1])?.heard(details[0])
+        publishFailure(this.#options, details[0])
         return this.emit('failure', details[0])
-      case NOTICE.RECONNECTED:
-        return this.emit('reconnect', { reason: details[0], address: details[1] })
+      case NOTICE.RECONNECTED: {
+        const [reason, address] = details
+        publishReconnect(this.#options, reason, address)
+        return this.emit('reconnect', { reason, address })
+      }
       case NOTICE.GIVEN_UP:
         for (const load of this.#loads.values()) load.check()
         return this.#givenUp(details[0])
@@ -647,6 +666,12 @@ native.commands().forEach((command, number) => define({ ...command, number }))
 function bulkPipeline(urlOrOptions, options) {
   return new BulkPipeline(MAKER, readOptions(urlOrOptions, options))
 }
+
+bulkPipeline.fromIoredis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromIoredis(client)))
+
+bulkPipeline.fromNodeRedis = (client, options) =>
+  new BulkPipeline(MAKER, readOptions(undefined, options, fromNodeRedis(client)))
 
 /** Options for native code, which wants absent ones left out. */
 function given(options) {

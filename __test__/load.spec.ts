@@ -2,13 +2,13 @@
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 
 import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress, type Summary } from '../index.js'
 import { until } from './helpers/outcomes.ts'
@@ -458,12 +458,18 @@ test('maxFailed holds up to the last command', async (t) => {
   }
 })
 
-test('what a slow file has brought is executed, before there is more', async (t) => {
-  const bulk = pipelineFor(t, { port: server.port })
+/** A file that others write, for as long as they like. */
+function pipeFor(t: ExecutionContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'respipe-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'rows.csv')
   execFileSync('mkfifo', [path])
+  return path
+}
+
+test('what a slow file has brought is executed, before there is more', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const path = pipeFor(t)
   const importing = bulk.importFile(path, 'SET slow:{a} 1')
   const writer = await open(path, 'w')
   await writer.write('a\n1\n')
@@ -471,4 +477,28 @@ test('what a slow file has brought is executed, before there is more', async (t)
   await writer.write('2\n')
   await writer.close()
   t.like(await importing, { commands: 2, succeeded: 2 })
+})
+
+test('an import that waits for its file hears of the end of its pipeline', async (t) => {
+  for (const end of ['destroy', 'close']) {
+    const bulk = pipelineFor(t, { port: server.port })
+    const path = pipeFor(t)
+    const importing = bulk.importFile(path, 'SET {a} 1')
+    const writer = await open(path, 'w')
+    await writer.write('a\n')
+    void bulk[end]!()
+    await t.throwsAsync(importing, { instanceOf: RespipeError, code: 'RESPIPE_CLOSED' })
+    await writer.close()
+  }
+})
+
+test('a look at a file is no load that a checkpoint tells of', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port, checkpoint: 'look:progress' })
+  const path = pipeFor(t)
+  for (const read of [() => bulk.checkFile(path, 'SET look:{a} 1'), () => bulk.importFile(path, 'SET look:{a} 1')]) {
+    const reading = read()
+    await writeFile(path, 'a\n1\n')
+    t.like(await reading, { commands: 1 })
+  }
+  t.deepEqual(await bulk.lastCheckpoint(), { batch: 1, row: 0 })
 })

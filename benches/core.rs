@@ -9,7 +9,7 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use respipe::batch::{Batch, Pool};
-use respipe::config::{Config, Login, Replies, Resend, Retry, Server, Transaction, WhenFull};
+use respipe::config::{Config, Login, Replies, Resend, Retry, Server, Throttle, Transaction, WhenFull};
 use respipe::error::Error;
 use respipe::loader::{Listener, Notice, Shared};
 use respipe::pipeline::Pipeline;
@@ -220,6 +220,7 @@ fn config() -> Config {
         checkpoint: None,
         wait_replicas: None,
         max_failures: 100,
+        throttle: Throttle::default(),
     }
 }
 

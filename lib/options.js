@@ -10,16 +10,17 @@ const { RespipeError } = require('./errors.js')
 const { nearest } = require('./nearest.js')
 
 /**
- * Reads the arguments of `bulkPipeline(url?, options?)` and `bulkPipeline(options)`.
+ * Reads the arguments of `bulkPipeline(url?, options?)` and `bulkPipeline(options)`. `client`: what a client of another
+ * library is set to, for what the options leave out.
  *
  * Each value is read exactly once. What a getter of the user throws passes through as it is.
  * An explicit option wins over the same part of a url; `tls: false` beside a url that asks for TLS is refused.
  *
  * @throws {RespipeError} RESPIPE_INVALID_OPTION, RESPIPE_UNSUPPORTED
  */
-function readOptions(urlOrOptions, options) {
+function readOptions(urlOrOptions, options, client) {
   const given = check(readArguments(urlOrOptions, options), OPTIONS, '')
-  const settled = complete(mergeUrl(given), OPTIONS)
+  const settled = complete(client === undefined ? mergeUrl(given) : mergeClient(given, client), OPTIONS)
   checkTogether(settled, given)
   refuseLater(settled)
   if (settled.tls !== null && !settled.tls.rejectUnauthorized) warnOfUnverified()
@@ -92,6 +93,15 @@ function mergeUrl(given) {
   if (parts.tls !== undefined && given.tls === null) throw invalid('tls is false, but the url asks for TLS')
   // A host or port is a TCP address: it replaces the socket that the url names.
   if (given.host !== undefined || given.port !== undefined) delete parts.path
+  return { __proto__: null, ...parts, ...given }
+}
+
+function mergeClient(given, client) {
+  if (given.url !== undefined) throw invalid('url is given beside a client, which has an address: give host and port')
+  const parts = check(client, OPTIONS, "the client's ")
+  // Where another kind of address is given, what goes with the client's alone goes with it.
+  if (given.host !== undefined || given.port !== undefined) delete parts.path
+  if (given.path !== undefined) delete parts.tls
   return { __proto__: null, ...parts, ...given }
 }
 
@@ -426,7 +436,7 @@ function isListOfNames(value) {
 const WRITABLE = { ...LOAD, highWaterMark: { ...COUNT, fallback: null } }
 
 /** What the contract has and this version has not: the whole option, or one value of it. To add it, delete its line. */
-const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }, { option: 'throttle' }]
+const LATER = [{ option: 'cluster' }, { option: 'sentinel' }, { option: 'connections' }]
 
 /** Two options that exclude each other; with a third entry, only that value of the second. */
 const CONFLICTS = [

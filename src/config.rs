@@ -3,6 +3,7 @@
 //! `options.js` reads and checks what the user gave and fills in the defaults; the binding turns that into this.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub struct Config {
     pub wait_replicas: Option<WaitReplicas>,
     /// How many failures keep their details.
     pub max_failures: usize,
+    pub throttle: Throttle,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,13 @@ pub enum Transaction {
 pub struct WaitReplicas {
     pub count: u32,
     pub timeout: Duration,
+}
+
+/// What is written in a second at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttle {
+    pub commands_per_second: Option<NonZeroU64>,
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// Thresholds at which an open batch is executed by itself. `ms` is kept by JavaScript.

@@ -1,5 +1,6 @@
 //! What `options.js` has read and checked, as the core's configuration.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 use crate::config::{
-    AutoExec, Config, Encoding, Login, Replies, Resend, Retry, Secret, Server, Tls, Transaction, Verification,
-    WaitReplicas, WhenFull,
+    AutoExec, Config, Encoding, Login, Replies, Resend, Retry, Secret, Server, Throttle, Tls, Transaction,
+    Verification, WaitReplicas, WhenFull,
 };
 
 /// All options of a pipeline, complete; `index.d.ts` describes them.
@@ -41,12 +42,19 @@ pub struct NativeOptions {
     pub checkpoint: Option<String>,
     pub wait_replicas: Option<NativeWaitReplicas>,
     pub max_failures: u32,
+    pub throttle: Option<NativeThrottle>,
 }
 
 #[napi(object, object_to_js = false)]
 pub struct NativeWaitReplicas {
     pub count: u32,
     pub timeout_ms: u32,
+}
+
+#[napi(object, object_to_js = false)]
+pub struct NativeThrottle {
+    pub commands_per_second: Option<u32>,
+    pub bytes_per_second: Option<f64>,
 }
 
 #[napi(object, object_to_js = false)]
@@ -138,6 +146,7 @@ impl From<NativeOptions> for (Config, Encoding) {
                 timeout: milliseconds(wait.timeout_ms),
             }),
             max_failures: options.max_failures as usize,
+            throttle: options.throttle.map(Throttle::from).unwrap_or_default(),
         };
         let encoding = if options.encoding == "buffer" {
             Encoding::Buffer
@@ -160,6 +169,19 @@ impl From<NativeTls> for Tls {
             } else {
                 Verification::Off
             },
+        }
+    }
+}
+
+impl From<NativeThrottle> for Throttle {
+    fn from(throttle: NativeThrottle) -> Self {
+        Self {
+            commands_per_second: throttle
+                .commands_per_second
+                .and_then(|count| NonZeroU64::new(count.into())),
+            bytes_per_second: throttle
+                .bytes_per_second
+                .and_then(|count| NonZeroU64::new(bytes(count) as u64)),
         }
     }
 }

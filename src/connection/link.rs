@@ -90,7 +90,9 @@ pub(super) mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::config::{Login, Replies, Resend, Retry, Secret, Server, Tls, Transaction, Verification, WhenFull};
+    use crate::config::{
+        Login, Replies, Resend, Retry, Secret, Server, Throttle, Tls, Transaction, Verification, WhenFull,
+    };
     use crate::resp::value::{self, Value};
 
     type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -120,6 +122,7 @@ pub(super) mod tests {
             checkpoint: None,
             wait_replicas: None,
             max_failures: 100,
+            throttle: Throttle::default(),
         }
     }
 

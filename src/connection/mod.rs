@@ -4,6 +4,7 @@ pub mod fence;
 pub mod gulp;
 pub mod handshake;
 pub mod link;
+pub mod pace;
 pub mod question;
 pub mod state;
 pub mod stream;

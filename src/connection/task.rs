@@ -26,6 +26,8 @@ pub trait Driver {
     fn paused_until(&self) -> Option<Instant>;
     /// What the server refused for now may be sent again.
     fn resume(&mut self) -> Flow;
+    /// Lets the exchange write what the throttle leaves. Until when it holds back the rest, where it does.
+    fn allow(&mut self) -> Option<Instant>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,7 @@ where
     let mut watchdog = pin!(sleep(stall));
     let mut pause = pin!(sleep(Duration::ZERO));
     let mut linger = pin!(sleep(Duration::ZERO));
+    let mut turn = pin!(sleep(Duration::ZERO));
     let (mut started, mut told) = (false, false);
     loop {
         if told && buffer.is_empty() {
@@ -140,6 +143,12 @@ where
         let was_idle = is_idle(driver);
         if driver.refill() == Flow::Stop {
             return (moved_at, Ended::Stopped);
+        }
+        let held_back = driver.allow();
+        if let Some(until) = held_back
+            && until != turn.deadline()
+        {
+            turn.as_mut().reset(until);
         }
         let idle = is_idle(driver);
         if was_idle && !idle {
@@ -199,6 +208,7 @@ where
                 told = true;
             }
             () = wake.notified() => {}
+            () = &mut turn, if held_back.is_some() => {}
             () = &mut linger, if lingering.is_some() => gulp.lift(stream),
             () = &mut pause, if paused.is_some() => {
                 if driver.resume() == Flow::Stop {
@@ -218,7 +228,8 @@ where
 
 /// Nothing is expected of the server.
 fn is_idle(driver: &mut impl Driver) -> bool {
-    driver.exchange().is_idle() || driver.exchange().is_waiting()
+    let exchange = driver.exchange();
+    exchange.is_idle() || exchange.is_waiting() || exchange.is_held_back()
 }
 
 struct Moved {

@@ -31,7 +31,7 @@ pub use self::query::Looker;
 pub use self::question::{Answer, Question};
 pub use self::work::run;
 use crate::batch::{Batch, Pool};
-use crate::config::Config;
+use crate::config::{Config, Throttle};
 use crate::connection::state::{Exchange, Finished, Listening, Settings};
 use crate::connection::tls::Connector;
 use crate::error::Error;
@@ -383,6 +383,7 @@ impl Shared {
             resend: self.config.resend,
             waits: self.config.retry.attempts != Some(0),
             one_at_a_time: self.config.checkpoint.is_some(),
+            throttled: self.config.throttle != Throttle::default(),
             max_failures: self.config.max_failures,
             listening: self.listening(),
         }

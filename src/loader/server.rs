@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::{Listener, Notice, Report, Shared, lock, run};
-use crate::config::{Config, Login, Replies, Resend, Retry, Server, Transaction, WhenFull};
+use crate::config::{Config, Login, Replies, Resend, Retry, Server, Throttle, Transaction, WhenFull};
 use crate::connection::state::peer::{Model, Session, commands, wire};
 use crate::resp::value::Value;
 
@@ -186,6 +186,7 @@ pub(crate) fn config(port: u16) -> Config {
         checkpoint: None,
         wait_replicas: None,
         max_failures: 100,
+        throttle: Throttle::default(),
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Notice, Ordered, Reason, Report, Shared, Work, lock};
 use crate::batch::Batch;
 use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
+use crate::connection::pace::Pace;
 use crate::connection::state::Exchange;
 use crate::connection::task::{Driver, End, Ended, Flow, serve};
 use crate::error::Error;
@@ -64,6 +65,8 @@ pub(super) struct Loader {
     answered: u64,
     /// What the server refused for now is sent again then.
     paused_until: Option<Instant>,
+    /// Where the pipeline is throttled.
+    pace: Option<Pace>,
     backoff: Backoff,
     /// A connection was up before: the next one is a reconnection.
     connected_before: Before,
@@ -99,6 +102,7 @@ impl Loader {
             waiting_since: Instant::now(),
             answered: 0,
             paused_until: None,
+            pace: Pace::of(config.throttle),
             backoff: Backoff::first_connect(&config.retry),
             connected_before: Before::Never,
             reconnected: None,
@@ -445,6 +449,14 @@ impl Driver for Loader {
         }
         self.exchange.retry();
         Flow::GoOn
+    }
+
+    fn allow(&mut self) -> Option<Instant> {
+        let pace = self.pace.as_mut()?;
+        let held_back = pace.allow(&mut self.exchange);
+        // The time that we take ourselves is not one without progress.
+        self.waiting_since = (self.waiting_since + pace.take_held()).min(Instant::now());
+        held_back
     }
 
     fn settle(&mut self) {

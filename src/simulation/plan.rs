@@ -2,13 +2,14 @@
 //!
 //! Nothing is drawn here that depends on how the run goes: a plan can be printed, and cut down while it still fails.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use fastrand::Rng;
 
 use super::network::Network;
 use crate::batch::Wrap;
-use crate::config::{Config, Replies, Resend, Retry, Server, Transaction};
+use crate::config::{Config, Replies, Resend, Retry, Server, Throttle, Transaction};
 use crate::connection::state::Listening;
 use crate::loader::server::config;
 
@@ -38,6 +39,7 @@ pub(super) struct Options {
     pub(super) connect_timeout: u64,
     pub(super) patience: Patience,
     pub(super) listening: Listening,
+    pub(super) throttle: Throttle,
     /// All is ended then.
     pub(super) stop_after: Option<u64>,
 }
@@ -223,6 +225,7 @@ impl Plan {
             reconnect_every: options.reconnect_every,
             max_failures: options.max_failures,
             max_buffered: 1 << 24,
+            throttle: options.throttle,
             ..config(0)
         }
     }
@@ -264,6 +267,7 @@ impl Options {
                 Patience::Plenty
             },
             listening: pick(rng, &[Listening::Yes, Listening::No]),
+            throttle: throttle(&mut Rng::with_seed(!rng.get_seed())),
             stop_after: (rng.u8(..12) == 0).then(|| rng.u64(..300)),
         }
     }
@@ -326,6 +330,18 @@ impl Trouble {
             }
         };
         Self { after, kind }
+    }
+}
+
+/// Of one run in six: a second or a minute for a load, or more. Drawn apart, so that all else of a plan is the same with it.
+fn throttle(rng: &mut Rng) -> Throttle {
+    if rng.u8(..6) > 0 {
+        return Throttle::default();
+    }
+    let (commands, bytes) = (pick(rng, &[0, 50, 300, 2_000]), pick(rng, &[0, 0, 2_000, 20_000]));
+    Throttle {
+        commands_per_second: NonZeroU64::new(commands),
+        bytes_per_second: NonZeroU64::new(bytes),
     }
 }
 

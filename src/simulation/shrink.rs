@@ -3,6 +3,7 @@
 use super::judge;
 use super::plan::{Hazards, Perils, Plan, Weather};
 use crate::batch::Wrap;
+use crate::config::Throttle;
 use crate::connection::state::Listening;
 
 /// Rounds in which something may still become smaller; each tries every part once.
@@ -68,6 +69,7 @@ fn candidates(plan: &Plan) -> Vec<Smaller> {
     candidates.push(Box::new(|plan| plan.options.reconnect_every = 0));
     candidates.push(Box::new(|plan| plan.options.stop_after = None));
     candidates.push(Box::new(|plan| plan.options.listening = Listening::No));
+    candidates.push(Box::new(|plan| plan.options.throttle = Throttle::default()));
     for at in 0..plan.batches.len() {
         candidates.push(Box::new(move |plan| {
             if let Some(batch) = plan.batches.get_mut(at) {

@@ -214,6 +214,28 @@ impl Data {
         self.written.command - self.skipped
     }
 
+    /// How many bytes behind `offset` hold at most so many ends of commands, of which there are so many: up to such an
+    /// end, unless `room` is less.
+    pub(super) fn within(&mut self, offset: usize, commands: u64, room: usize) -> (u64, usize) {
+        let left = u64::from(self.commands() - self.commands_within(offset));
+        let bytes = self.segment.bytes();
+        let (start, end) = (self.from + offset, bytes.len());
+        if left <= commands && end - start <= room {
+            return (left, end - start);
+        }
+        let (mut count, mut at) = (0, self.written.at);
+        while count < commands
+            && let Some(next) = walk::end_of_command(bytes, at)
+        {
+            if next - start > room {
+                return (count, room);
+            }
+            at = next;
+            count += 1;
+        }
+        (count, at.saturating_sub(start))
+    }
+
     /// Drops the commands that lie wholly within the first `offset` bytes.
     pub(super) fn cut(&mut self, offset: usize) {
         let commands = self.commands_within(offset);

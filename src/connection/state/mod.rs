@@ -22,6 +22,7 @@
 //!     fence  its own nonce, and nothing else
 //! ```
 
+mod allowance;
 mod doubt;
 mod fence;
 mod frame;
@@ -52,6 +53,7 @@ mod writing;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use self::allowance::Allowed;
 use self::fence::Fence;
 use self::frame::{Data, Frame, Mark, Question};
 use self::held::Held;
@@ -95,6 +97,8 @@ pub struct Exchange {
     /// Bytes written of the frame behind them.
     offset: usize,
     in_flight: usize,
+    /// Bytes that may be written, where the pipeline is throttled.
+    allowance: Option<usize>,
     /// Batches wholly written to this connection.
     written_batches: u32,
     reader: Reader,
@@ -142,6 +146,7 @@ impl Exchange {
             sent: 0,
             offset: 0,
             in_flight: 0,
+            allowance: settings.throttled.then_some(0),
             written_batches: 0,
             reader: Reader::new(),
             batches: VecDeque::new(),
@@ -391,6 +396,7 @@ impl Exchange {
         self.sent = 0;
         self.offset = 0;
         self.in_flight = 0;
+        self.allowance = self.settings.throttled.then_some(0);
         self.written_batches = 0;
         self.reader = Reader::new();
         self.multi_accepted = false;

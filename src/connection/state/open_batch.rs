@@ -24,6 +24,8 @@ pub struct Settings {
     pub waits: bool,
     /// A transaction is written once the one before it is answered: none may be done without those before it.
     pub one_at_a_time: bool,
+    /// Only what [`super::Exchange::allow`] allows is written.
+    pub throttled: bool,
     pub max_failures: usize,
     pub listening: Listening,
 }

@@ -23,6 +23,7 @@ pub(crate) fn settings(replies: Replies, transaction: Transaction) -> Settings {
         resend: Resend::None,
         waits: false,
         one_at_a_time: false,
+        throttled: false,
         max_failures: 100,
         listening: Listening::No,
     }

@@ -1,4 +1,4 @@
-//! What may be written now: within the window, and nothing before its turn.
+//! What may be written now: within the window and the allowance, and nothing before its turn.
 
 use std::io::IoSlice;
 
@@ -16,10 +16,14 @@ impl Exchange {
         let mut in_flight = self.in_flight;
         let mut offset = self.offset;
         let mut batches = self.written_batches;
+        let mut room = self.allowance.unwrap_or(usize::MAX);
         let mut filled = 0;
         for (at, slice) in (self.sent..self.frames.len()).zip(slices) {
             let frame = &self.frames[at];
             let bytes = frame.bytes();
+            if room == 0 {
+                break;
+            }
             if offset == 0 {
                 // What was begun is always finished.
                 if !self.may_begin(at, in_flight, batches) {
@@ -27,9 +31,14 @@ impl Exchange {
                 }
                 in_flight += bytes.len();
             }
-            *slice = IoSlice::new(&bytes[offset..]);
-            offset = 0;
+            let end = bytes.len().min(offset.saturating_add(room));
+            *slice = IoSlice::new(&bytes[offset..end]);
             filled += 1;
+            room -= end - offset;
+            if end < bytes.len() {
+                break;
+            }
+            offset = 0;
             match frame {
                 Frame::Multi(_) if !self.multi_accepted && self.settings.replies != Replies::Off => break,
                 Frame::Fence(Fence { ends: Some(_), .. }) => batches += 1,
@@ -72,6 +81,9 @@ impl Exchange {
 
     /// The socket accepted `bytes` of what [`Self::writable`] offered.
     pub fn wrote(&mut self, mut bytes: usize) {
+        if let Some(allowance) = &mut self.allowance {
+            *allowance = allowance.saturating_sub(bytes);
+        }
         let silent = self.is_silent();
         while bytes > 0 {
             let Some(frame) = self.frames.get(self.sent) else {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Driver, Ended, Flow, START_BYTES, WRITE_SLICES, head, serve};
 use crate::batch::Batch;
 use crate::connection::gulp::LowWater;
+use crate::connection::pace::Pace;
 use crate::connection::state::peer::{Model, Session, batch, batch_within, counts, echoed, lost, plain, wire};
 use crate::connection::state::{Exchange, Finished};
 
@@ -52,6 +53,7 @@ impl Desk {
 struct Worker {
     exchange: Exchange,
     desk: Desk,
+    pace: Option<Pace>,
 }
 
 impl Driver for Worker {
@@ -78,6 +80,10 @@ impl Driver for Worker {
     fn resume(&mut self) -> Flow {
         Flow::GoOn
     }
+
+    fn allow(&mut self) -> Option<Instant> {
+        self.pace.as_mut()?.allow(&mut self.exchange)
+    }
 }
 
 /// Serves until it ends; tells why, and the worker with what is left.
@@ -89,6 +95,7 @@ async fn run<S: AsyncRead + AsyncWrite + LowWater + Unpin>(
     let mut worker = Worker {
         exchange: Exchange::new(plain()),
         desk: desk.clone(),
+        pace: None,
     };
     let served = serve(&mut stream, &mut worker, &desk.wake, stall);
     // Far beyond every deadline: what hangs fails.
