@@ -11,6 +11,7 @@ interface Stats {
   bytes: number
   bytesRead?: number
   bytesTotal?: number
+  connected?: boolean
 }
 interface View {
   rows: number
@@ -20,6 +21,7 @@ interface View {
   rate?: number
   fraction?: number
   secondsLeft?: number
+  connected?: boolean
 }
 interface Style {
   isTerminal?: boolean
@@ -135,6 +137,14 @@ test('colours are for terminals that want them', (t) => {
   t.like(styleIn({ NO_COLOR: '' }), { color: true })
   t.like(styleIn({ TERM: 'dumb' }), { isTerminal: false, color: false })
   t.deepEqual(styleIn({}, false), { isTerminal: false, color: false, unicode: false })
+})
+
+test('what is read has not arrived while there is no connection', (t) => {
+  const stats = { rows: 3, failed: 0, bytes: 60, bytesRead: 30, bytesTotal: 30 }
+  const view = (connected: boolean) => new Meter().read({ ...stats, connected }, 0)
+  t.is(plainLine(view(true), 'row'), '100 %, 3 rows, 30 B of 30 B')
+  t.is(plainLine(view(false), 'row'), '100 %, 3 rows, 30 B of 30 B, not connected')
+  t.true(terminalLine(view(false), 'row', { width: 40, ...ascii }).endsWith('not connected'))
 })
 
 test('without a known end there is no bar, no percentage and no time left', (t) => {

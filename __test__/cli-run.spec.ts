@@ -50,7 +50,7 @@ for (const [name, argv, env, pipeline] of [
   ],
 ] as [string, string[], Record<string, string>, object][]) {
   test(`the server: ${name}`, async (t) => {
-    const { code, imported, stdout, stderr } = await respipe(['pipe', ...argv], { env })
+    const { code, imported, stdout, stderr } = await respipe([...USERS, ...argv], { env })
     t.deepEqual({ code, pipeline: imported?.pipeline as object }, { code: 0, pipeline })
     t.false(`${stdout}${stderr}`.includes(SECRET))
   })
@@ -97,6 +97,16 @@ for (const [name, argv, message, env = {}] of [
     'a template too many',
     ['import', 'a.resp.gz', 'SET a b'],
     'a.resp.gz holds commands already (resp): it takes no template',
+  ],
+  [
+    'a template without quotes',
+    ['import', 'users.csv', 'HSET', 'user:{id}', '{*}'],
+    "a template is one word of the line, in quotes: 'HSET user:{id} {*}'",
+  ],
+  [
+    'rows for pipe',
+    ['pipe', 'my users.csv.gz'],
+    "my users.csv.gz is a csv file: respipe import 'my users.csv.gz' '<template>'",
   ],
   [
     'an unknown ending',
@@ -148,7 +158,7 @@ for (const [typed, password] of [
 ] as const) {
   test(`--askpass takes what is typed: ${JSON.stringify(typed)}`, async (t) => {
     const env = { REDISCLI_AUTH: 'of the environment' }
-    const { imported, stderr } = await respipe(['pipe', '--askpass'], { typed, env })
+    const { imported, stderr } = await respipe([...USERS, '--askpass'], { typed, env })
     t.deepEqual(
       { pipeline: imported?.pipeline as object, stderr },
       { pipeline: { password }, stderr: 'Please input password: \n' },
@@ -188,6 +198,13 @@ for (const [file, format] of [
     t.like((await respipe(['import', file])).imported, { path: file, template: null, options: { format } })
   })
 }
+
+test('a command of a file may be larger than a row', async (t) => {
+  const options = async (argv: string[]) => (await respipe(argv)).imported?.pipeline
+  t.deepEqual(await options(['pipe']), { maxBufferedBytes: 2 ** 30 })
+  t.deepEqual(await options(['import', 'a.resp', '--max-buffered-bytes', '1MB']), { maxBufferedBytes: 1e6 })
+  t.deepEqual(await options(USERS), {})
+})
 
 test('options of the file and of the load are passed on', async (t) => {
   const flags = [
@@ -298,6 +315,18 @@ test('what only repeats why the load was given up is counted, and not listed', a
   failed   5 commands: RESPIPE_CONNECT 4, WRONGTYPE 1
 `,
   )
+})
+
+test('why the file could not go on is said once, in flags', async (t) => {
+  const reason = 'a command of more than maxBufferedBytes'
+  const { stderr } = await respipe(['pipe'], {
+    importFile({ onFailure }) {
+      onFailure({ ...refusal(0), code: 'RESPIPE_FORBIDDEN_COMMAND', message: reason })
+      const outcome = summary({ succeeded: 1, failed: 1 })
+      return Promise.reject(givenUp('RESPIPE_IO', `cannot read standard input: row 1: ${reason}`, outcome))
+    },
+  })
+  t.is(stderr, 'respipe: cannot read standard input: row 1: a command of more than --max-buffered-bytes\n')
 })
 
 test('a load that goes on does not count the rows from before as its own speed', async (t) => {
@@ -579,10 +608,10 @@ test('check shows the first commands, the broken rows and the counts', async (t)
     return checked
   }
   const flags = ['--no-header', '--delimiter', ';', '--on-null', 'empty', '--max-failures', '7', '-h', 'there']
-  const { code, stdout, stderr } = await respipe(['check', 'users.csv', 'A', 'B', ...flags], { checkFile })
+  const { code, stdout, stderr } = await respipe(['check', 'users.csv', 'A 1', 'B 2', ...flags], { checkFile })
   t.deepEqual(seen, {
     path: 'users.csv',
-    template: ['A', 'B'],
+    template: ['A 1', 'B 2'],
     options: { format: 'csv', header: false, delimiter: ';', onNull: 'empty', maxFailures: 7 },
     signal: true,
   })

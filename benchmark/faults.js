@@ -2,14 +2,14 @@
 
 // What is promised when servers are killed, connections cut, loads ended or refused: each tried against real servers, and
 // counted in the end by another client.
-// node benchmark/faults.js [kills|cuts|restarts|ghosts|oom|all] [--runs N] [--seed N] [--json]; exits with 1 where a promise is broken.
+// node benchmark/faults.js [kills|cuts|restarts|import-kills|ghosts|oom|all] [--runs N] [--seed N] [--json]; exits with 1 where a promise is broken.
 
 const { parseArgs } = require('node:util')
 const { randomNumbers } = require('../scripts/soak/random.js')
 const { installPackages } = require('./packages.js')
 const { table } = require('./table.js')
 
-const names = ['kills', 'cuts', 'restarts', 'ghosts', 'oom']
+const names = ['kills', 'cuts', 'restarts', 'import-kills', 'ghosts', 'oom']
 
 /** What is added up over the runs, and its column. */
 const FIGURES = {

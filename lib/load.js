@@ -278,7 +278,7 @@ class Load {
     const { maxFailed } = this.#options
     if (error === undefined && this.#halt?.error === undefined && outcome.failed >= maxFailed) {
       const commands = outcome.failed === 1 ? '1 command has' : `${outcome.failed} commands have`
-      error = new RespipeError('RESPIPE_TOO_MANY_FAILURES', `${commands} failed, of which ${maxFailed} were too many`)
+      error = new RespipeError('RESPIPE_TOO_MANY_FAILURES', `${commands} failed, and maxFailed is ${maxFailed}`)
     }
     // What ended it first comes first.
     error = this.#halt?.error ?? error

@@ -240,3 +240,117 @@ impl Load {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::loader::server::{Deaf, config};
+
+    /// Nobody works for it: what it executes stays.
+    fn load(config: Config, max_failed: u64) -> (Load, Pipeline) {
+        let shared = Arc::new(Shared::new(config, Arc::new(Deaf)));
+        let load = Load::new(&shared, 1, max_failed);
+        (load, Pipeline::for_load(shared))
+    }
+
+    /// A row of so many commands, of 100 bytes each.
+    fn row(load: &mut Load, pipeline: &mut Pipeline, number: u64, commands: usize) -> Next {
+        load.begin_row(pipeline, number, None);
+        for _ in 0..commands {
+            pipeline.request.begin(2, b"$3\r\nGET\r\n");
+            pipeline.request.bytes(&[b'x'; 80]);
+            pipeline.commit().unwrap();
+        }
+        load.end_row(pipeline)
+    }
+
+    fn executed(pipeline: &Pipeline) -> usize {
+        pipeline.shared().budget.executed()
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_row_that_fills_it() {
+        let (mut load, mut pipeline) = load(config(1), u64::MAX);
+        for number in 0..130 {
+            assert_eq!(row(&mut load, &mut pipeline, number, 5), Next::GoOn);
+            assert_eq!(executed(&pipeline), 0);
+        }
+        // With what is kept of its rows, 64 KiB.
+        row(&mut load, &mut pipeline, 130, 5);
+        assert_eq!(executed(&pipeline), 65_500);
+        assert_eq!(pipeline.request.commands(), 0);
+    }
+
+    #[test]
+    fn a_row_that_fails_leaves_nothing_and_counts_as_a_command() {
+        let (mut load, mut pipeline) = load(config(1), 2);
+        row(&mut load, &mut pipeline, 0, 2);
+        for (number, next) in [(1, Next::GoOn), (2, Next::Stop)] {
+            load.begin_row(&pipeline, number, Some(number + 1));
+            pipeline.request.begin(1, b"$4\r\nPING\r\n");
+            pipeline.commit().unwrap();
+            assert_eq!(load.fail_row(&mut pipeline, "PING", "CODE", "why"), next);
+        }
+        assert_eq!(pipeline.request.commands(), 2);
+        let known = load.tally().look();
+        assert_eq!((known.outcome.commands, known.outcome.failed), (2, 2));
+        let places: Vec<u64> = known.outcome.failures.iter().map(|failure| failure.index).collect();
+        assert_eq!(places, [2, 3]);
+        let origin = known.outcome.failures[1].origin.unwrap();
+        assert_eq!((origin.row, origin.line), (2, Some(3)));
+    }
+
+    #[test]
+    fn a_row_that_is_undone_has_never_been() {
+        let (mut load, mut pipeline) = load(config(1), u64::MAX);
+        load.begin_row(&pipeline, 0, None);
+        pipeline.request.begin(1, b"$4\r\nPING\r\n");
+        pipeline.commit().unwrap();
+        load.undo_row(&mut pipeline);
+        assert_eq!(load.end_row(&mut pipeline), Next::GoOn);
+        assert_eq!((pipeline.request.commands(), load.next_index), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_executed_within_a_transaction() {
+        let (mut load, mut pipeline) = load(config(1), u64::MAX);
+        row(&mut load, &mut pipeline, 0, 1);
+        load.begin_transaction(&mut pipeline);
+        assert_eq!(executed(&pipeline), 100);
+        for number in 1..=1_000 {
+            row(&mut load, &mut pipeline, number, 1);
+        }
+        load.execute(&mut pipeline);
+        assert_eq!(executed(&pipeline), 100);
+        load.end_transaction(&mut pipeline);
+        assert_eq!(executed(&pipeline), 100_100);
+    }
+
+    #[test]
+    fn where_much_is_on_its_way_it_is_time_to_wait() {
+        let small = Config {
+            max_buffered: 160_000,
+            ..config(1)
+        };
+        let (mut load, mut pipeline) = load(small, u64::MAX);
+        let waits = (0..).find(|number| row(&mut load, &mut pipeline, *number, 1) == Next::Wait);
+        // Above an eighth, in batches of a sixteenth.
+        assert_eq!((waits, executed(&pipeline)), (Some(299), 30_000));
+    }
+
+    #[test]
+    fn a_rehearsal_sees_the_first_commands_and_sends_none() {
+        let (load, mut pipeline) = load(config(1), u64::MAX);
+        let mut load = load.rehearse();
+        for number in 0..1_000 {
+            row(&mut load, &mut pipeline, number, 2);
+        }
+        load.close(&mut pipeline, 1);
+        assert_eq!(executed(&pipeline), 0);
+        assert_eq!(load.sample().len(), SAMPLE);
+        assert!(load.sample().iter().all(|command| command.len() == 100));
+        let outcome = load.tally().look().outcome;
+        assert_eq!((outcome.commands, outcome.bytes), (2_000, 200_000));
+    }
+}

@@ -50,10 +50,11 @@ impl Pipeline {
         }
     }
 
-    /// One whose batches end where a load says so.
+    /// One whose batches end where a load says so. Where there is no room, the load waits, and no thread of others.
     pub fn for_load(shared: Arc<Shared>) -> Self {
         Self {
             auto: NEVER,
+            when_full: WhenFull::Throw,
             ..Self::new(shared)
         }
     }
@@ -214,14 +215,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::loader::server::config;
-    use crate::loader::{Listener, Notice};
-
-    struct Deaf;
-
-    impl Listener for Deaf {
-        fn notify(&self, _: Notice) {}
-    }
+    use crate::loader::server::{Deaf, config};
 
     /// Nobody works for it: what it executes stays.
     fn pipeline(config: Config) -> Pipeline {

@@ -17,8 +17,16 @@ async function check(call, world) {
   const source = sourceOf(call)
   const cli = optionsOf(call.flags, 'cli')
   const { format, header, delimiter } = optionsOf(call.flags, 'load')
-  const { db, onNull, maxFailures } = optionsOf(call.flags, 'pipeline')
-  const options = withoutAbsent({ format: format ?? source.format, header, delimiter, db, onNull, maxFailures })
+  const { db, onNull, maxFailures, maxBufferedBytes = source.ceiling } = optionsOf(call.flags, 'pipeline')
+  const options = withoutAbsent({
+    format: format ?? source.format,
+    header,
+    delimiter,
+    db,
+    onNull,
+    maxFailures,
+    maxBufferedBytes,
+  })
 
   const stop = new AbortController()
   let stoppedBy

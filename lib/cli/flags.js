@@ -313,7 +313,7 @@ const TABLE = [
         value: 'SIZE',
         reads: SIZE,
         sets: 'pipeline.maxBufferedBytes',
-        about: 'ceiling of what is read and not yet answered',
+        about: 'ceiling of what is read and not yet answered, and of one command; 1GiB for files of commands',
         fallback: '64MiB',
       },
       {

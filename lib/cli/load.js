@@ -19,7 +19,7 @@ const { UsageError } = require('./usage.js')
  */
 async function load(call, world) {
   const source = sourceOf(call)
-  const { options, warning, urlFrom } = await pipelineOptions(call.flags, world)
+  const { options, warning, urlFrom } = await pipelineOptions(call.flags, source, world)
   if (warning !== undefined) world.stderr.write(`${warning}\n`)
   const cli = optionsOf(call.flags, 'cli')
   const { progressIntervalMs, ...loadOptions } = optionsOf(call.flags, 'load')

@@ -13,12 +13,12 @@ class Meter {
   #samples = []
 
   /**
-   * @param {{ rows: number, commands: number, failed: number, bytes: number, bytesRead?: number, bytesTotal?: number }} stats
+   * @param {object} stats as `onProgress` has them: rows, failed, bytes, bytesRead, bytesTotal, connected
    * @param {number} now in milliseconds
    * @returns what a line shows; undefined where it is not known
    */
   read(stats, now) {
-    const { rows, failed, bytesRead, bytesTotal } = stats
+    const { rows, failed, bytesRead, bytesTotal, connected } = stats
     const done = bytesRead ?? stats.bytes
     this.#samples.push({ now, rows, done })
     // The last one from before the window is its beginning.
@@ -32,12 +32,12 @@ class Meter {
     const fraction = isKnown ? Math.min(bytesRead / bytesTotal, 1) : undefined
     const speed = isRate ? (done - first.done) / seconds : 0
     const secondsLeft = fraction < 1 && speed > 0 ? (bytesTotal - bytesRead) / speed : undefined
-    return { rows, failed, done, bytesTotal: isKnown ? bytesTotal : undefined, rate, fraction, secondsLeft }
+    return { rows, failed, done, bytesTotal: isKnown ? bytesTotal : undefined, rate, fraction, secondsLeft, connected }
   }
 }
 
 /** What a line may show, in its order. `rank`: the higher, the sooner it gives way where the line is too narrow. */
-function parts({ rows, failed, done, bytesTotal, rate, fraction, secondsLeft }, noun) {
+function parts({ rows, failed, done, bytesTotal, rate, fraction, secondsLeft, connected }, noun) {
   const all = [
     { rank: 0, text: fraction === undefined ? undefined : `${percent(fraction)} %`.padStart(5) },
     { rank: 1, text: counted(rows, noun) },
@@ -45,6 +45,8 @@ function parts({ rows, failed, done, bytesTotal, rate, fraction, secondsLeft }, 
     { rank: 4, text: bytesTotal === undefined ? bytes(done) : `${bytes(done)} of ${bytes(bytesTotal)}` },
     { rank: 2, text: secondsLeft === undefined ? undefined : `${clock(secondsLeft)} left` },
     { rank: 0, text: failed > 0 ? `${count(failed)} failed` : undefined, paint: 'red' },
+    // What is read is not what has arrived.
+    { rank: 0, text: connected === false ? 'not connected' : undefined, paint: 'red' },
   ]
   return all.filter(({ text }) => text !== undefined)
 }

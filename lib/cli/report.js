@@ -7,7 +7,7 @@ const { failureLine, recordOf } = require('./failures.js')
 const { count } = require('./numbers.js')
 const { styleOf } = require('./progress.js')
 const { visible } = require('./quote.js')
-const { hasPassword } = require('./settings.js')
+const { hasPassword, inFlags } = require('./settings.js')
 const { exitCodeOf } = require('./signals.js')
 const { pipeLine, summaryLines } = require('./summary.js')
 
@@ -34,7 +34,7 @@ function report(load, { stdout, stderr, env }) {
 
   stderr.write(failureLines(load, result, styleOf(stderr, env).unicode))
   if (isStopped(load)) stderr.write(`respipe: stopped at a fence, by ${signal}\n`)
-  else if (error !== undefined) stderr.write(`respipe: ${visible(error.message)}\n`)
+  else if (error !== undefined) stderr.write(`respipe: ${visible(inFlags(error.message))}\n`)
   const lines = summaryLines(result, { ...source, isResumed: call.flags.has('--resume') })
   if (call.command === 'pipe') lines.push(pipeLine(result))
   stdout.write(`${lines.join('\n')}\n`)
@@ -74,11 +74,12 @@ function exitCodeOfLoad(load, result) {
   return load.error === undefined ? exitCodeOfOutcome(result, load.options.replies) : exitCodeOfError(load.error)
 }
 
-/** The first ones; without those that only repeat why all was given up. */
+/** The first ones; without those that only repeat why all was given up, or where the file could not go on. */
 function failureLines({ failures: { first }, cli, error, source }, { failed, errors }, unicode) {
-  const own = first.filter(({ code }) => code !== error?.code)
+  const others = first.filter(({ code }) => code !== error?.code)
+  const own = others.filter(({ message }) => !error?.message.endsWith(`: ${message}`))
   const lines = own.map((failure) => failureLine(failure, source.name, unicode))
-  const more = failed - own.length - (errors[error?.code] ?? 0)
+  const more = failed - others.length - (errors[error?.code] ?? 0)
   if (own.length > 0 && more > 0) {
     lines.push(`…and ${count(more)} more${cli.failures === undefined ? '' : `: see ${cli.failures}`}`)
   }

@@ -44,8 +44,8 @@ const WORLD = {
   openTerminal: undefined,
 }
 
-async function checkFile(path, template, { db, onNull, maxFailures, ...options }) {
-  const bulk = require('../../index.js').bulkPipeline({ db, onNull, maxFailures })
+async function checkFile(path, template, { db, onNull, maxFailures, maxBufferedBytes, ...options }) {
+  const bulk = require('../../index.js').bulkPipeline({ db, onNull, maxFailures, maxBufferedBytes })
   try {
     return await bulk.checkFile(path, template, options)
   } finally {

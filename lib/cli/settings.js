@@ -30,11 +30,14 @@ function assign(options, [name, ...rest], value) {
  * The options of the pipeline: flags, then the environment, as redis-cli reads them. What the line says of the server wins
  * over the environment as a whole: a password for one server must not be sent to another one.
  *
+ * @param {Map<string, object>} flags
+ * @param {{ ceiling?: number }} source
  * @returns {Promise<{ options: object, warning?: string, urlFrom: string }>} `urlFrom`: who gave the url, for messages
  * @throws {UsageError}
  */
-async function pipelineOptions(flags, { env, stderr, openTerminal }) {
+async function pipelineOptions(flags, { ceiling }, { env, stderr, openTerminal }) {
   const options = optionsOf(flags, 'pipeline')
+  if (ceiling !== undefined) options.maxBufferedBytes ??= ceiling
   const cli = optionsOf(flags, 'cli')
   const isNamed = ['--url', '--host', '--port', '--socket'].some((name) => flags.has(name))
   const found = isNamed ? undefined : urlOf(env)

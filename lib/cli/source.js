@@ -5,22 +5,28 @@ const { basename } = require('node:path')
 
 const { OF_COMMANDS, formatOf } = require('../formats.js')
 const { FORMATS } = require('./flags.js')
+const { shellQuoted } = require('./quote.js')
 const { UsageError } = require('./usage.js')
 
 const PARTED = ['csv', 'tsv']
 
 /**
- * `path` for `importFile`, `name` for messages, `noun`: what the file is made of.
+ * `path` for `importFile`, `name` for messages, `noun`: what the file is made of, `ceiling`: for
+ * `maxBufferedBytes`, where it is not the usual one.
  *
  * @throws {UsageError} where the format is not known, and where templates are missing or have no use
  */
 function sourceOf({ command, operands, flags }) {
   const [path = '-', ...templates] = operands
   const name = path === '-' ? 'standard input' : path
+  if (command === 'pipe') checkReady(path)
   const format = command === 'pipe' ? 'resp' : (flags.get('--format')?.value ?? knownFormat(path))
   const isReady = OF_COMMANDS.includes(format)
   if (isReady && templates.length > 0) {
     throw new UsageError(`${name} holds commands already (${format}): it takes no template`)
+  }
+  if (templates.length > 1 && !templates.some((template) => /\s/.test(template))) {
+    throw new UsageError(`a template is one word of the line, in quotes: ${shellQuoted(templates.join(' '))}`)
   }
   if (!isReady && templates.length === 0) {
     throw new UsageError(
@@ -32,8 +38,20 @@ function sourceOf({ command, operands, flags }) {
       throw new UsageError(`${given} is for csv and tsv files, not for ${format}`)
     }
   }
-  return { path, name, format, template: templateOf(templates), noun: isReady ? 'command' : 'row' }
+  return { path, name, format, template: templateOf(templates), ...(isReady ? COMMANDS : ROWS) }
 }
+
+/** Of rows a server would refuse one after the other. */
+function checkReady(path) {
+  const format = formatOf(path)
+  if (format === undefined || OF_COMMANDS.includes(format)) return
+  throw new UsageError(`${path} is a ${format} file: respipe import ${shellQuoted(path)} '<template>'`)
+}
+
+const ROWS = { noun: 'row' }
+
+/** In bytes: one command may be as large as servers take it. A load gets no further ahead of its server for that. */
+const COMMANDS = { noun: 'command', ceiling: 2 ** 30 }
 
 const TABLE_FLAGS = ['load.header', 'load.delimiter']
 

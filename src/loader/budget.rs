@@ -10,6 +10,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 const BATCH_OVERHEAD: usize = 512;
 const SMALL_CEILING: usize = 1 << 20;
 
+/// So far a load gets ahead of its server at most. A higher ceiling is for larger commands: rows that wait gain nothing.
+const AHEAD: usize = 8 << 20;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: usize,
@@ -108,11 +111,13 @@ impl Budget {
         }
     }
 
-    /// Waits until less than a sixteenth is executed, or told of failures, or until `is_over`, of which [`Self::nudge`] tells.
+    /// After [`Self::needs_rest`], waits until half of that is executed, or told of failures, or until `is_over`, of which
+    /// [`Self::nudge`] tells.
     pub(crate) fn wait_until_drained(&self, is_over: impl Fn() -> bool) {
         let mut ledger = self.lock();
         let given_up = ledger.given_up;
-        while ledger.executed + ledger.overheard >= self.drained().max(1) && ledger.given_up == given_up && !is_over() {
+        let rested = self.drained().clamp(1, AHEAD / 2);
+        while ledger.executed + ledger.overheard >= rested && ledger.given_up == given_up && !is_over() {
             ledger = self.freed.wait(ledger).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -214,10 +219,10 @@ impl Budget {
         self.lock().executed > self.max / 8
     }
 
-    /// The same, where failures that were told and not yet taken count as well.
+    /// The same for a load, where failures that were told and not yet taken count as well.
     pub(crate) fn needs_rest(&self) -> bool {
         let ledger = self.lock();
-        ledger.executed + ledger.overheard > self.max / 8
+        ledger.executed + ledger.overheard > (self.max / 8).min(AHEAD)
     }
 
     /// Registers a wait for less than a sixteenth; false where that is so already.
@@ -257,6 +262,7 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
@@ -324,6 +330,22 @@ mod tests {
         assert!(budget.settle(2_000, 0).is_empty());
         assert!(!budget.needs_drain());
         assert_eq!(budget.settle(1, 0), [7]);
+    }
+
+    #[test]
+    fn a_load_gets_no_further_ahead_below_a_high_ceiling() {
+        for ceiling in [64 << 20, 1 << 30] {
+            let budget = Budget::new(ceiling);
+            budget.execute(AHEAD);
+            assert!(!budget.needs_rest());
+            budget.execute(1);
+            assert!(budget.needs_rest());
+            let asked = Cell::new(false);
+            budget.wait_until_drained(|| !asked.replace(true));
+            assert!(asked.get());
+            assert!(budget.settle(AHEAD / 2 + 2, 0).is_empty());
+            budget.wait_until_drained(|| unreachable!("it is drained"));
+        }
     }
 
     #[test]

@@ -202,6 +202,13 @@ struct Mailbox {
     shared: OnceLock<Weak<Shared>>,
 }
 
+/// Nobody who hears anything.
+pub(crate) struct Deaf;
+
+impl Listener for Deaf {
+    fn notify(&self, _: Notice) {}
+}
+
 impl Listener for Mailbox {
     fn notify(&self, notice: Notice) {
         // Taken as early as JavaScript could: what was not counted by then would stay for ever.
