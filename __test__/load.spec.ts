@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Readable, Transform } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
@@ -151,6 +152,22 @@ test('the thread is not kept for long', async (t) => {
   await bulk.load(users('turns', 100_000), (row) => void bulk.hset(row.id, 'name', row.name, 'again', row.name))
   loading = false
   t.true(turns > 10, `${turns} turns`)
+})
+
+test('failures that are told do not keep the thread for long either', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  await client.set('told:string', 'x')
+  const delays = monitorEventLoopDelay({ resolution: 1 })
+  let heard = 0
+  delays.enable()
+  const summary = await bulk.load(users('told', 200_000), () => void bulk.lpush('told:string', 1), {
+    onFailure: () => heard++,
+  })
+  delays.disable()
+  t.is(heard, 200_000)
+  t.is(summary.failed, 200_000)
+  // All at once they would take more than a second.
+  t.true(delays.max < 300e6, `${delays.max / 1e6} ms`)
 })
 
 test('a checkpointed load goes on where it was, row by row', async (t) => {
