@@ -47,6 +47,9 @@ use crate::error::Error;
 /// So many bytes are kept from row to row, for what has to be copied.
 const KEPT: usize = 256 * 1024;
 
+/// So many fields a row may have: no command takes as many arguments. A line of commas would cost 24 times its length.
+const MAX_FIELDS: usize = 1 << 20;
+
 /// A row and the line in which it begins, from 1; or why that is none.
 type Line<T> = (u64, Result<T, String>);
 
