@@ -50,7 +50,7 @@ impl Pipeline {
         }
     }
 
-    /// One whose batches end where a load says so. Where there is no room, the load waits, and no thread of others.
+    /// One whose batches end where a load says so. It never blocks: a load waits in its own way, and can be stopped then.
     pub fn for_load(shared: Arc<Shared>) -> Self {
         Self {
             auto: NEVER,

@@ -6,9 +6,6 @@
 use super::resp::{Found, end_of_line, more};
 use super::split::is_blank;
 
-/// Some editors begin every file with it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Goes on where it stopped when more bytes have come.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
@@ -35,15 +32,6 @@ impl Scanner {
             }
             found => found,
         }
-    }
-}
-
-/// Where the first line begins.
-pub(super) fn first_line(bytes: &[u8]) -> usize {
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        BYTE_ORDER_MARK.len()
-    } else {
-        0
     }
 }
 

@@ -60,10 +60,10 @@ fn json(value: Value<'_>, into: &mut Vec<u8>) -> Result<(), &'static str> {
         Value::Text(text) => {
             return text::quote(text, into).map_err(|_| "cannot be written as JSON: it is not UTF-8");
         }
-        Value::Escaped(inside) => text::compact(&format!("\"{inside}\""), into),
+        Value::Escaped(inside) => return text::compact(&format!("\"{inside}\""), into),
         Value::Integer(number) => into.extend_from_slice(number.as_bytes()),
         Value::Float(number) => into.extend_from_slice(ryu_js::Buffer::new().format(number).as_bytes()),
-        Value::Array(json) | Value::Object(json) => text::compact(json, into),
+        Value::Array(json) | Value::Object(json) => return text::compact(json, into),
         Value::Boolean(true) => into.extend_from_slice(b"true"),
         Value::Boolean(false) => into.extend_from_slice(b"false"),
         Value::Null | Value::Undefined => into.extend_from_slice(b"null"),

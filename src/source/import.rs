@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
 
 use super::input::{Input, Progress};
@@ -44,7 +44,7 @@ pub struct Import {
     tally: Arc<Tally>,
     feeding: Mutex<Feeding>,
     /// No more rows are wanted.
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
     /// How far the file is read, once it is open.
     progress: OnceLock<Arc<Progress>>,
     rows: AtomicU64,
@@ -85,7 +85,7 @@ impl Import {
                 pipeline: Pipeline::for_load(Arc::clone(shared)),
                 ticket: Some(ticket),
             }),
-            stopped: AtomicBool::new(false),
+            stopped: Arc::default(),
             progress: OnceLock::new(),
             rows: AtomicU64::new(0),
         });
@@ -95,7 +95,10 @@ impl Import {
             let read = catch_unwind(AssertUnwindSafe(|| reader.read(&shared, file)));
             let read = read.unwrap_or_else(|_| Err(Error::Internal("reading a file panicked".to_owned())));
             let mut feeding = reader.feeding();
-            if let Err(cause) = read {
+            // Once it is stopped, reading fails for that reason.
+            if let Err(cause) = read
+                && !reader.is_stopped()
+            {
                 reader.tally.ended(cause);
             }
             feeding.close();
@@ -113,9 +116,15 @@ impl Import {
         feeding.close();
     }
 
-    /// Executes what has come by now.
+    /// Executes what has come by now. Does nothing where a row is made commands of: that may take its time, and is no sign of
+    /// a slow source.
     pub fn execute(&self) {
-        let Feeding { load, pipeline, .. } = &mut *self.feeding();
+        let mut feeding = match self.feeding.try_lock() {
+            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Ok(feeding) => feeding,
+        };
+        let Feeding { load, pipeline, .. } = &mut *feeding;
         load.execute(pipeline);
     }
 
@@ -140,7 +149,7 @@ impl Import {
     }
 
     fn read(&self, shared: &Arc<Shared>, file: File) -> Result<(), Error> {
-        let input = Input::open(&file.path)?;
+        let input = Input::open(&file.path, &self.stopped)?;
         let _ = self.progress.set(Arc::clone(input.about().progress()));
         match file.content {
             Content::Rows {
@@ -229,15 +238,8 @@ impl Import {
             load.begin_row(pipeline, row, line);
             let next = match append(pipeline) {
                 Ok(()) => load.end_row(pipeline),
-                Err(failed) if failed.code == FULL && load.is_in_transaction() => {
-                    pipeline.discard();
-                    return Err(Error::BufferFull(format!(
-                        "a transaction of the file is too large: {}",
-                        failed.message
-                    )));
-                }
                 Err(failed) if failed.code == FULL && !last_try => {
-                    // What is on its way may be in the way. A row that finds no room then never will.
+                    // What is on its way may be in the way, of this load or another. A row that finds no room then never will.
                     last_try = true;
                     load.undo_row(pipeline);
                     load.execute(pipeline);
@@ -246,6 +248,13 @@ impl Import {
                     shared.budget.wait_until_idle(|| self.is_stopped());
                     feeding = self.feeding();
                     continue;
+                }
+                Err(failed) if failed.code == FULL && load.is_in_transaction() => {
+                    pipeline.discard();
+                    return Err(Error::BufferFull(format!(
+                        "a transaction of the file is too large: {}",
+                        failed.message
+                    )));
                 }
                 Err(failed) => load.fail_row(pipeline, &failed.command, failed.code, &failed.message),
             };

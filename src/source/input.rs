@@ -3,10 +3,10 @@
 //! Whoever shows progress reads how far it is from another thread: in bytes of the file as it lies on the disk.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ pub const STANDARD_INPUT: &str = "-";
 pub struct Input {
     about: Arc<About>,
     reader: Box<dyn Read + Send>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// What is known of a file, for whoever does not read it.
@@ -52,10 +53,11 @@ impl Progress {
 
 impl Input {
     /// Opens the file at `path`. Packed is what is called `.gz` or `.zst`; of any other name, what begins as such files do.
+    /// Once `stopped` is set, reading fails: a file may go on for hours without a row.
     ///
     /// # Errors
     /// `Io`, where there is none, it may not be read, or it is a directory.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path, stopped: &Arc<AtomicBool>) -> Result<Self, Error> {
         let is_standard = path == Path::new(STANDARD_INPUT);
         let name = if is_standard {
             "standard input".to_owned()
@@ -64,7 +66,7 @@ impl Input {
         };
         let opened = if is_standard { standard_input() } else { by_path(path) };
         opened
-            .and_then(|(source, total)| Self::of(&name, source, total))
+            .and_then(|(source, total)| Self::until(&name, source, total, stopped))
             .map_err(|error| failed(&name, None, &error))
     }
 
@@ -73,6 +75,15 @@ impl Input {
     /// # Errors
     /// Where its first bytes cannot be read.
     pub fn of(name: &str, source: Box<dyn Read + Send>, total: Option<u64>) -> io::Result<Self> {
+        Self::until(name, source, total, &Arc::default())
+    }
+
+    fn until(
+        name: &str,
+        source: Box<dyn Read + Send>,
+        total: Option<u64>,
+        stopped: &Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let progress = Arc::new(Progress {
             read: AtomicU64::new(0),
             total,
@@ -80,6 +91,7 @@ impl Input {
         let counted = Counted {
             source,
             progress: Arc::clone(&progress),
+            stopped: Arc::clone(stopped),
         };
         let (packing, reader) = unpack::unpacked(name, counted)?;
         let about = Arc::new(About {
@@ -87,7 +99,8 @@ impl Input {
             packing,
             progress,
         });
-        Ok(Self { about, reader })
+        let stopped = Arc::clone(stopped);
+        Ok(Self { about, reader, stopped })
     }
 
     pub fn about(&self) -> &Arc<About> {
@@ -121,6 +134,8 @@ impl About {
 
 impl Read for Input {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // Of a few packed bytes there may be much to unpack.
+        go_on(&self.stopped)?;
         self.reader.read(into)
     }
 }
@@ -139,6 +154,14 @@ impl Bytes for Input {
 struct Counted {
     source: Box<dyn Read + Send>,
     progress: Arc<Progress>,
+    stopped: Arc<AtomicBool>,
+}
+
+fn go_on(stopped: &AtomicBool) -> io::Result<()> {
+    match stopped.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("nothing more is wanted of it")),
+        false => Ok(()),
+    }
 }
 
 /// How long to wait where a terminal or a pipe was left in a state in which reads do not wait by themselves.
@@ -147,6 +170,7 @@ const NOT_YET: Duration = Duration::from_millis(5);
 impl Read for Counted {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
+            go_on(&self.stopped)?;
             match self.source.read(into) {
                 Ok(count) => {
                     self.progress.read.fetch_add(count as u64, Ordering::Relaxed);
@@ -173,14 +197,41 @@ fn opened(file: File, from: u64) -> io::Result<Opened> {
         // On Linux only the first read would tell.
         return Err(ErrorKind::IsADirectory.into());
     }
-    let total = about.is_file().then(|| about.len().saturating_sub(from));
-    Ok((Box::new(file), total))
+    if !about.is_file() {
+        return Ok((Box::new(file), None));
+    }
+    let length = about.len();
+    Ok((Box::new(OnDisk { file, length }), Some(length.saturating_sub(from))))
+}
+
+/// A file that has a length.
+struct OnDisk {
+    file: File,
+    /// When it was opened.
+    length: u64,
+}
+
+impl Read for OnDisk {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        if count == 0 && !into.is_empty() && self.has_shrunk()? {
+            let reason = "it became shorter while it was read";
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, reason));
+        }
+        Ok(count)
+    }
+}
+
+impl OnDisk {
+    /// There is less to read than there was, and not because that is how its file system tells lengths.
+    fn has_shrunk(&mut self) -> io::Result<bool> {
+        Ok(self.file.stream_position()? < self.length && self.file.metadata()?.len() < self.length)
+    }
 }
 
 /// Past the buffer of the standard library, which would copy everything once more; a file put there has a length.
 #[cfg(unix)]
 fn standard_input() -> io::Result<Opened> {
-    use std::io::Seek;
     use std::os::fd::AsFd;
 
     let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -219,7 +270,7 @@ mod tests {
     }
 
     fn refused(path: &Path) -> String {
-        let error = Input::open(path).err().expect("an error");
+        let error = Input::open(path, &Arc::default()).err().expect("an error");
         assert_eq!(error.code(), "RESPIPE_IO");
         error.to_string().replace(&path.display().to_string(), "FILE")
     }
@@ -234,13 +285,46 @@ mod tests {
     fn bytes_are_counted_as_they_lie_on_the_disk() {
         let path = path("plain.csv");
         fs::write(&path, vec![b'x'; 100_000]).expect("written");
-        let mut input = Input::open(&path).expect("a file");
+        let mut input = Input::open(&path, &Arc::default()).expect("a file");
         let progress = Arc::clone(input.about().progress());
         assert_eq!(progress.total(), Some(100_000));
         let mut content = Vec::new();
         input.read_to_end(&mut content).expect("read");
         assert_eq!((content.len(), progress.read()), (100_000, 100_000));
         fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_no_file_that_ends() {
+        let path = path("shrinks.csv");
+        fs::write(&path, vec![b'x'; 100_000]).expect("written");
+        let mut input = Input::open(&path, &Arc::default()).expect("a file");
+        input.read_exact(&mut [0; 1_000]).expect("read");
+        File::options()
+            .write(true)
+            .open(&path)
+            .expect("a file")
+            .set_len(500)
+            .expect("shorter");
+        let error = input.read(&mut [0; 1_000]).expect_err("an error");
+        let told = input
+            .about()
+            .error(&error)
+            .to_string()
+            .replace(&path.display().to_string(), "FILE");
+        assert_eq!(told, "cannot read FILE: it became shorter while it was read");
+        fs::remove_file(&path).expect("removed");
+    }
+
+    #[test]
+    fn reading_stops_whatever_there_is() {
+        for packing in ["", ".gz", ".zst"] {
+            let stopped = Arc::default();
+            let endless = Box::new(io::repeat(0x1f));
+            let mut input = Input::until(packing, endless, None, &stopped).expect("open");
+            stopped.store(true, Ordering::Relaxed);
+            input.read(&mut [0; 10]).expect_err("stopped");
+        }
     }
 
     #[test]

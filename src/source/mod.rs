@@ -5,12 +5,14 @@
 //!   import          the thread: reads, fills the load, waits
 //!
 //!   rows            rows of csv, tsv and ndjson to commands, by a template
-//!   csv, json       records, whole or broken, of a `window`: as many bytes as one needs
+//!   csv, json       records, whole or broken
 //!   value, convert  what stands in a place of a row, and what is made of it
 //!
 //!   script          commands of a file, one by one, and its transactions
-//!   resp, commands  where commands end, in a `feed` of bytes: RESP as for `redis-cli --pipe`, or one a line
+//!   resp, commands  where commands end: RESP as for `redis-cli --pipe`, or one a line
 //!   split, meaning  the words of a line; what a command is to a load
+//!
+//!   window          what of a file both look at: as many bytes as a record needs
 //! ```
 //!
 //! A source has `next() -> Result<Option<Record>, Error>`: errors end a load, broken rows are part of it.
@@ -18,7 +20,6 @@
 mod commands;
 mod convert;
 pub mod csv;
-mod feed;
 pub mod import;
 pub mod input;
 mod json;
@@ -40,11 +41,14 @@ mod window;
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use self::window::{MAX_RECORD, More, Window};
+use self::window::{MAX_RECORD, Window};
 use crate::error::Error;
 
 /// So many bytes are kept from row to row, for what has to be copied.
 const KEPT: usize = 256 * 1024;
+
+/// So many fields a row may have: no command takes as many arguments. A line of commas would cost 24 times its length.
+const MAX_FIELDS: usize = 1 << 20;
 
 /// A row and the line in which it begins, from 1; or why that is none.
 type Line<T> = (u64, Result<T, String>);
@@ -76,10 +80,18 @@ fn too_long(line: u64) -> Halt {
 
 /// The length of the byte order mark with which the window begins.
 fn skip_mark(window: &mut Window<impl Read>) -> Result<usize, Halt> {
-    while window.bytes().len() < 3 && window.more()? == More::Read {}
-    match window.bytes() {
+    window.more_up_to(3)?;
+    mark(window.bytes()).map_err(|reason| Halt::Because(reason.to_owned()))
+}
+
+/// The length of the byte order mark with which a file of text begins.
+///
+/// # Errors
+/// Where it is not that of UTF-8.
+fn mark(bytes: &[u8]) -> Result<usize, &'static str> {
+    match bytes {
         [0xef, 0xbb, 0xbf, ..] => Ok(3),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(Halt::Because("it is UTF-16: only UTF-8 is read".to_owned())),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err("it is UTF-16: only UTF-8 is read"),
         _ => Ok(0),
     }
 }

@@ -13,12 +13,12 @@
 use std::io::{self, Read};
 use std::mem;
 
-use super::commands::{self, first_line};
-use super::feed::{Feed, NoMore};
+use super::commands;
 pub use super::meaning::Refused;
 use super::meaning::{Meaning, Rules, shown};
 use super::resp::{self, Found};
 use super::split::Split;
+use super::window::{More, Window};
 use crate::config::{Config, Replies, Transaction};
 use crate::error::Error;
 use crate::pipeline::{Committed, Pipeline};
@@ -103,7 +103,7 @@ const LARGE: usize = 64 * 1024;
 /// Reads a file of commands.
 #[derive(Debug)]
 pub struct Script<R> {
-    feed: Feed<R>,
+    window: Window<R>,
     syntax: Syntax,
     rules: Rules,
     /// The words of the line that was looked at last.
@@ -164,7 +164,7 @@ impl<R: Bytes> Script<R> {
     pub fn new(source: R, format: Format, config: &Config) -> Self {
         let unheard = config.replies == Replies::Off && config.transaction == Transaction::Off;
         Self {
-            feed: Feed::new(source, config.max_buffered),
+            window: Window::up_to(source, config.max_buffered),
             syntax: match format {
                 Format::Resp => Syntax::Resp(resp::Scanner::default()),
                 Format::Commands => Syntax::Commands(commands::Scanner::default()),
@@ -210,7 +210,7 @@ impl<R: Bytes> Script<R> {
         self.taken = length;
         let what = match turn {
             Turn::Command => What::Command(Command(match found {
-                Found::Encoded { length, .. } => Body::Encoded(&self.feed.bytes()[..length]),
+                Found::Encoded { length, .. } => Body::Encoded(&self.window.bytes()[..length]),
                 _ => Body::Words(&self.split),
             })),
             Turn::Begin => What::Begin,
@@ -224,7 +224,7 @@ impl<R: Bytes> Script<R> {
     /// The next command, and what becomes of it.
     #[inline]
     fn step(&mut self) -> Result<Option<(Found, Turn)>, Error> {
-        self.feed.consume(mem::take(&mut self.taken));
+        self.window.consume(mem::take(&mut self.taken));
         if let Some(error) = &self.stopped {
             return Err(error.clone());
         }
@@ -232,7 +232,7 @@ impl<R: Bytes> Script<R> {
             match self.find(0, self.place)? {
                 None => return Ok(None),
                 Some(Found::Nothing { length }) => {
-                    self.feed.consume(length);
+                    self.window.consume(length);
                     self.place = self.place.behind(length);
                 }
                 Some(found) => {
@@ -329,14 +329,14 @@ impl<R: Bytes> Script<R> {
     #[inline]
     fn find(&mut self, at: usize, place: Place) -> Result<Option<Found>, Error> {
         loop {
-            let bytes = &self.feed.bytes()[at..];
-            let found = self.syntax.find(bytes, self.feed.is_ended());
+            let bytes = &self.window.bytes()[at..];
+            let found = self.syntax.find(bytes, self.window.has_ended());
             let needed = match found {
                 Ok(Found::More { needed }) => needed,
                 Ok(found) => return Ok(Some(found)),
                 Err(malformed) => return Err(self.broken(place, &malformed.to_string())),
             };
-            if self.feed.is_ended() && self.feed.bytes().len() == at {
+            if self.window.has_ended() && self.window.bytes().len() == at {
                 return Ok(None);
             }
             self.read(at, needed, place)?;
@@ -346,23 +346,22 @@ impl<R: Bytes> Script<R> {
     /// Reads on, as `needed` bytes are not there behind the first `at`.
     #[cold]
     fn read(&mut self, at: usize, needed: usize, place: Place) -> Result<(), Error> {
-        if self.feed.is_ended() {
-            let missing = self.syntax.missing_end(&self.feed.bytes()[at..]);
+        if self.window.has_ended() {
+            let missing = self.syntax.missing_end(&self.window.bytes()[at..]);
             let missing = missing.ok_or_else(|| self.broken(place, "the file ends within a command"))?;
-            self.feed.add(missing);
+            self.window.add(missing);
             return Ok(());
         }
-        match self.feed.more(at + needed) {
-            Ok(()) => {}
-            Err(NoMore::End) => return Ok(()),
-            Err(NoMore::Failed(error)) => return Err(self.feed.source().error(&error)),
-            Err(NoMore::TooMuch) => {
+        match self.window.more_up_to(at + needed) {
+            Ok(More::Read | More::End) => {}
+            Ok(More::Full) => {
                 let what = if at == 0 { "a command" } else { "MULTI … EXEC" };
                 let reason = format!("{what} of more than maxBufferedBytes ({} bytes)", self.limit);
                 return Err(self.broken(place, &reason));
             }
+            Err(error) => return Err(self.window.reader().error(&error)),
         }
-        if self.feed.offset() == 0 {
+        if self.window.offset() == 0 {
             self.look_at_beginning()?;
         }
         Ok(())
@@ -370,16 +369,17 @@ impl<R: Bytes> Script<R> {
 
     /// Of a file that is no file of commands, or begins with what is none.
     fn look_at_beginning(&mut self) -> Result<(), Error> {
-        let bytes = self.feed.bytes();
+        let bytes = self.window.bytes();
         if bytes.starts_with(b"REDIS0") {
             let reason =
                 "it is an RDB file, or begins with one, as append-only files may: only what is in RESP can be loaded";
-            return Err(self.feed.source().because(reason.to_owned()));
+            return Err(self.window.reader().because(reason.to_owned()));
         }
         if let Syntax::Commands(scanner) = &mut self.syntax {
+            let length = super::mark(bytes).map_err(|reason| self.window.reader().because(reason.to_owned()))?;
             // What it has looked at begins elsewhere now.
             *scanner = commands::Scanner::default();
-            self.feed.consume(first_line(bytes));
+            self.window.consume(length);
         }
         Ok(())
     }
@@ -389,7 +389,7 @@ impl<R: Bytes> Script<R> {
     fn meaning(&mut self, at: usize, found: &Found, place: Place) -> Result<Meaning, Error> {
         match found {
             Found::Encoded { length, words, name } => {
-                let bytes = &self.feed.bytes()[at..at + length];
+                let bytes = &self.window.bytes()[at..at + length];
                 let all_words = || walk::words(bytes, 0).unwrap_or_default();
                 Ok(self.rules.of(&bytes[name.clone()], *words, all_words))
             }
@@ -403,7 +403,7 @@ impl<R: Bytes> Script<R> {
         const USUAL: usize = 64 * 1024;
 
         self.split.give_back_above(USUAL);
-        let line = &self.feed.bytes()[at..at + length];
+        let line = &self.window.bytes()[at..at + length];
         match (self.split.line(line), &self.syntax) {
             (Ok(()), _) => {
                 let name = self.split.words().next().unwrap_or_default();
@@ -425,7 +425,7 @@ impl<R: Bytes> Script<R> {
 
     /// The name of the command in front, of so many bytes.
     fn name(&self, length: usize) -> String {
-        let bytes = &self.feed.bytes()[..length];
+        let bytes = &self.window.bytes()[..length];
         let encoded = walk::words(bytes, 0).and_then(|words| words.first().copied());
         let name = encoded.or_else(|| self.split.words().next());
         shown(name.unwrap_or_default())
@@ -433,7 +433,7 @@ impl<R: Bytes> Script<R> {
 
     #[cold]
     fn broken(&self, place: Place, reason: &str) -> Error {
-        self.feed.source().because(format!("{place}: {reason}"))
+        self.window.reader().because(format!("{place}: {reason}"))
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::feed::tests::Pieces;
 use super::script::{Bytes, Format, Record, Script, What};
 use super::split::tests::quote;
+use super::window::tests::Pieces;
 use crate::config::{Config, Replies, Transaction};
 use crate::error::Error;
 use crate::loader::server::config;

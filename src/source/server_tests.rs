@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::feed::tests::Pieces;
 use super::script::{Format, Script};
 use super::script_tests::{pipeline, words};
+use super::window::tests::Pieces;
 use crate::loader::server::config;
 use crate::resp::value::{Value, parse};
 

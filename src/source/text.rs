@@ -40,15 +40,22 @@ pub(super) fn quote(text: &[u8], into: &mut Vec<u8>) -> Result<(), std::str::Utf
 /// Appends a checked JSON value as `JSON.stringify(JSON.parse(…))` writes it: without blanks, escapes and numbers as
 /// JavaScript has them, of members of one name the last. Unlike there, an integer keeps all its digits, a number beyond all
 /// that JavaScript knows stays as it is, and members stay in their order, numbers among their names too.
-pub(super) fn compact(json: &str, into: &mut Vec<u8>) {
+///
+/// # Errors
+/// Where it would take much more memory or time than its length; some of it is written all the same.
+pub(super) fn compact(json: &str, into: &mut Vec<u8>) -> Result<(), &'static str> {
     Writer {
         json,
         at: 0,
+        may_move: 16 * json.len(),
         into,
         open: Vec::new(),
     }
-    .write();
+    .write()
 }
+
+/// Each open level takes 32 bytes.
+const MAX_DEPTH: usize = 1 << 20;
 
 /// Appends a checked number as JavaScript prints it; integers with all their digits.
 pub(super) fn number(text: &str, into: &mut Vec<u8>) {
@@ -187,10 +194,12 @@ pub(super) fn end_of_string(json: &str, at: usize) -> usize {
     bytes.len()
 }
 
-/// Writes checked JSON anew; nested as deeply as it may be, without the stack of the thread.
+/// Writes checked JSON anew, without the stack of the thread.
 struct Writer<'a> {
     json: &'a str,
     at: usize,
+    /// So many bytes may still be moved where names repeat: nested, each level moves all that is within.
+    may_move: usize,
     into: &'a mut Vec<u8>,
     /// Objects and arrays that are open.
     open: Vec<Open>,
@@ -209,14 +218,14 @@ struct Members {
 }
 
 impl Writer<'_> {
-    fn write(&mut self) {
+    fn write(&mut self) -> Result<(), &'static str> {
         while let Some(&byte) = self.json.as_bytes().get(self.at) {
             match byte {
                 b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
                 b'"' => self.string(),
-                b'{' => self.begin(byte, Open::Object(Members::default())),
-                b'[' => self.begin(byte, Open::Array),
-                b'}' | b']' => self.end(byte),
+                b'{' => self.begin(byte, Open::Object(Members::default()))?,
+                b'[' => self.begin(byte, Open::Array)?,
+                b'}' | b']' => self.end(byte)?,
                 b':' => {
                     self.copy(byte);
                     if let Some(Open::Object(members)) = self.open.last_mut()
@@ -237,6 +246,7 @@ impl Writer<'_> {
                 _ => self.copy(byte),
             }
         }
+        Ok(())
     }
 
     fn copy(&mut self, byte: u8) {
@@ -244,16 +254,23 @@ impl Writer<'_> {
         self.at += 1;
     }
 
-    fn begin(&mut self, bracket: u8, open: Open) {
-        self.copy(bracket);
-        self.open.push(open);
-    }
-
-    fn end(&mut self, bracket: u8) {
-        if let Some(Open::Object(members)) = self.open.pop() {
-            members.keep_last(self.into);
+    fn begin(&mut self, bracket: u8, open: Open) -> Result<(), &'static str> {
+        if self.open.len() == MAX_DEPTH {
+            return Err("is nested more than 1048576 levels deep");
         }
         self.copy(bracket);
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn end(&mut self, bracket: u8) -> Result<(), &'static str> {
+        if let Some(Open::Object(members)) = self.open.pop() {
+            let moved = members.keep_last(self.into);
+            let left = self.may_move.checked_sub(moved);
+            self.may_move = left.ok_or("has names that repeat on too many levels")?;
+        }
+        self.copy(bracket);
+        Ok(())
     }
 
     /// A value or a name.
@@ -281,9 +298,12 @@ impl Writer<'_> {
 }
 
 impl Members {
-    /// Of members with the same name, the first keeps its place and the last its value, as in JavaScript.
-    fn keep_last(self, written: &mut Vec<u8>) {
-        let Some(&(first, _)) = self.starts.first() else { return };
+    /// Of members with the same name, the first keeps its place and the last its value, as in JavaScript. Returns how many
+    /// bytes it has moved.
+    fn keep_last(self, written: &mut Vec<u8>) -> usize {
+        let Some(&(first, _)) = self.starts.first() else {
+            return 0;
+        };
         let ends = self
             .starts
             .iter()
@@ -298,7 +318,7 @@ impl Members {
             .collect();
         let last = super::last_of_each(spans.len(), |at| &written[spans[at].0..spans[at].1]);
         if last.len() == spans.len() {
-            return;
+            return 0;
         }
         let mut kept = Vec::with_capacity(written.len() - first);
         for (at, last) in last {
@@ -310,5 +330,6 @@ impl Members {
         }
         written.truncate(first);
         written.extend_from_slice(&kept);
+        kept.len()
     }
 }

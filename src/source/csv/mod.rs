@@ -14,7 +14,7 @@ use memchr::{memchr, memchr_iter};
 
 use self::scan::{Fault, FaultKind, Places, Scan, scan};
 use super::window::{MAX_RECORD, More, Window};
-use super::{Halt, Line};
+use super::{Halt, Line, MAX_FIELDS};
 use crate::error::Error;
 
 /// How a file is written.
@@ -111,7 +111,12 @@ impl<R: Read> Csv<R> {
             None => Err(Halt::Because("it is empty: there is no header row".to_owned())),
             Some((line, Err(reason))) => Err(Halt::Because(format!("its header row, line {line}: {reason}"))),
             Some((_, Ok(fields))) => {
-                let names = (0..fields.count()).map(|at| fields.text(at).to_vec()).collect();
+                let names: Vec<_> = (0..fields.count()).map(|at| fields.text(at).to_vec()).collect();
+                if names.iter().any(|name| has_lone_return(name)) {
+                    let reason =
+                        "its header row has a carriage return that no newline follows: lines end with \\n or \\r\\n";
+                    return Err(Halt::Because(reason.to_owned()));
+                }
                 // Only rows count.
                 self.width = None;
                 Ok(names)
@@ -195,6 +200,7 @@ impl<R: Read> Csv<R> {
     fn miscounted(&self, count: usize, width: usize) -> String {
         let noun = if count == 1 { "field" } else { "fields" };
         match self.columns {
+            Columns::Named(_) if width == 1 => format!("{count} {noun} for 1 column"),
             Columns::Named(_) => format!("{count} {noun} for {width} columns"),
             Columns::Numbered => format!("{count} {noun}, where the first row has {width}"),
         }
@@ -220,6 +226,7 @@ impl<R: Read> Csv<R> {
             }
             FaultKind::Open => format!("{field} has a quote in line {line} that is not closed within {MOST} MiB"),
             FaultKind::Long => format!("it is longer than {MOST} MiB"),
+            FaultKind::Many => format!("it has more than {MAX_FIELDS} fields"),
         }
     }
 }
@@ -269,6 +276,11 @@ impl Columns {
             Self::Numbered => (0..count).map(|at| Cow::Owned(at.to_string().into_bytes())).collect(),
         }
     }
+}
+
+/// As where lines end with `\r` alone: the whole file would be the header.
+fn has_lone_return(name: &[u8]) -> bool {
+    memchr_iter(b'\r', name).any(|at| name.get(at + 1) != Some(&b'\n'))
 }
 
 /// The longest record in MiB, for messages.

@@ -4,7 +4,7 @@
 
 use memchr::{memchr, memchr_iter, memchr3};
 
-use crate::source::KEPT;
+use crate::source::{KEPT, MAX_FIELDS};
 
 /// Where the text of a field is.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +46,7 @@ impl Places {
         self.copied.clear();
         // After a huge record, memory goes back.
         self.copied.shrink_to(KEPT);
+        self.fields.shrink_to(KEPT / size_of::<Field>());
     }
 
     #[inline]
@@ -93,6 +94,8 @@ pub(super) enum FaultKind {
     Open,
     /// Longer than a record may be.
     Long,
+    /// More fields than it may have.
+    Many,
 }
 
 impl Fault {
@@ -120,6 +123,9 @@ pub(super) fn scan(bytes: &[u8], is_all: bool, delimiter: u8, places: &mut Place
     let mut at = 0;
     loop {
         let broken = |kind, field, at| Scan::Broken(Fault { kind, field, at });
+        if places.fields.len() == MAX_FIELDS {
+            return broken(FaultKind::Many, MAX_FIELDS, 0);
+        }
         if bytes.get(at) != Some(&b'"') {
             let start = at;
             let Some(length) = memchr3(delimiter, b'\n', b'"', &bytes[start..]) else {

@@ -126,7 +126,13 @@ fn a_header_row_or_given_names_tell_the_width() {
         shown_rows("1,a\n2,\"b\"c\n", given),
         "1:[1|a] 2!field 2 (name) has text behind its closing quote"
     );
+    assert_eq!(shown_rows("id\n1,2\n", Header::Row), "2!2 fields for 1 column");
     assert_eq!(shown_rows("", Header::Row), "it is empty: there is no header row");
+    assert_eq!(
+        shown_rows("id,name\r1,a\r2,b\r", Header::Row),
+        "its header row has a carriage return that no newline follows: lines end with \\n or \\r\\n"
+    );
+    assert_eq!(shown_rows("\"i\r\nd\"\n1\n", Header::Row), "3:[1]");
     assert_eq!(
         shown_rows("id,na\"me\n", Header::Row),
         "its header row, line 1: field 2 has a quote, and does not begin with one"
@@ -205,6 +211,19 @@ fn a_line_has_a_limit_and_an_open_quote_too() {
             .iter()
             .all(|(_, row)| row.as_deref() == Ok(&["b".to_owned()][..]))
     );
+}
+
+#[test]
+fn fields_have_a_limit() {
+    let most = ",".repeat(MAX_FIELDS - 1);
+    let content = format!("{most}\n{most},\n{most}");
+    let rows = read_in(content.as_bytes(), settings(Header::None), &[1 << 20], 1 << 10, 1 << 24).expect("rows");
+    let told: Vec<_> = rows
+        .into_iter()
+        .map(|(line, row)| (line, row.map(|row| row.len())))
+        .collect();
+    let reason = "it has more than 1048576 fields".to_owned();
+    assert_eq!(told, [(1, Ok(MAX_FIELDS)), (2, Err(reason)), (3, Ok(MAX_FIELDS))]);
 }
 
 /// The naive twin: the same rules, byte by byte, of a file that is there as a whole.

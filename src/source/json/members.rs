@@ -4,13 +4,13 @@
 
 use std::fmt;
 
-use memchr::memchr;
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use crate::source::text::{quote, unescape};
+use super::names::Names;
+use crate::source::MAX_FIELDS;
 
 /// Where something is in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +43,12 @@ impl Span {
 /// Where it is none, with the column.
 pub(super) fn first_level(
     line: &str,
-    names: &[Name],
+    names: &Names,
     found: &mut Vec<Option<Span>>,
     mut members: Option<&mut Vec<(Span, Span)>>,
 ) -> Result<(), String> {
     found.clear();
-    found.resize(names.len(), None);
+    found.resize(names.count(), None);
     if let Some(members) = &mut members {
         members.clear();
     }
@@ -65,30 +65,33 @@ pub(super) fn first_level(
         line,
         names,
         found,
-        members,
+        members: members.as_deref_mut(),
     };
     let visited = deserializer.deserialize_map(visitor).and_then(|()| deserializer.end());
-    visited.map_err(|error| told(&error))
+    visited.map_err(|error| told(&error))?;
+    match members {
+        Some(members) if members.len() > MAX_FIELDS => Err(format!("it has more than {MAX_FIELDS} members")),
+        _ => Ok(()),
+    }
 }
 
-/// The member of an object, or the element of an array, in a value of `line` that was checked already.
-pub(super) fn step(line: &str, value: Span, name: &Name) -> Option<Span> {
+/// Finds the members of an object, or the elements of an array, in a value of `line` that was checked already.
+pub(super) fn next_level(line: &str, value: Span, names: &Names, found: &mut Vec<Option<Span>>) {
+    found.clear();
+    found.resize(names.count(), None);
     let text = value.of(line);
     let mut deserializer = Deserializer::from_str(text);
-    let element = match text.as_bytes().first() {
-        Some(b'{') => deserializer.deserialize_map(Member(name)),
-        Some(b'[') => {
-            // As JavaScript writes an index; others are names, which no array has.
-            let index = name
-                .plain
-                .parse()
-                .ok()
-                .filter(|index: &usize| index.to_string() == name.plain)?;
-            deserializer.deserialize_seq(Element(index))
-        }
-        _ => return None,
+    // It is sound, or it would not have come this far.
+    let _ = match text.as_bytes().first() {
+        Some(b'{') => deserializer.deserialize_map(Members {
+            line,
+            names,
+            found,
+            members: None,
+        }),
+        Some(b'[') if !names.indices().is_empty() => deserializer.deserialize_seq(Elements { line, names, found }),
+        _ => Ok(()),
     };
-    element.ok()?.map(|element| Span::find(element, line))
 }
 
 /// What serde_json says, without the line, which it counts within this one.
@@ -98,62 +101,9 @@ fn told(error: &serde_json::Error) -> String {
     format!("it is no JSON, column {}: {reason}", error.column())
 }
 
-/// The name of a member that is looked for.
-#[derive(Debug)]
-pub(super) struct Name {
-    plain: String,
-    /// As files mostly have it: in quotes, with no more escapes than there must be.
-    usual: Vec<u8>,
-}
-
-impl Name {
-    pub(super) fn new(plain: &str) -> Self {
-        let mut usual = Vec::new();
-        // A `str` is UTF-8.
-        let _ = quote(plain.as_bytes(), &mut usual);
-        Self {
-            plain: plain.to_owned(),
-            usual,
-        }
-    }
-
-    pub(super) fn plain(&self) -> &str {
-        &self.plain
-    }
-
-    /// Compares it with a name in the file, quotes and all.
-    #[inline]
-    fn is_usual(&self, quoted: &str) -> bool {
-        *quoted.as_bytes() == *self.usual
-    }
-
-    fn is(&self, quoted: &str) -> bool {
-        self.is_usual(quoted) || (has_escapes(quoted) && self.is_unescaped(quoted))
-    }
-
-    #[cold]
-    fn is_unescaped(&self, quoted: &str) -> bool {
-        let mut plain = Vec::new();
-        unescape(&quoted[1..quoted.len() - 1], &mut plain).is_ok() && plain == self.plain.as_bytes()
-    }
-}
-
-fn has_escapes(quoted: &str) -> bool {
-    memchr(b'\\', quoted.as_bytes()).is_some()
-}
-
-/// The place of a name in the file among those looked for.
-fn position(names: &[Name], quoted: &str) -> Option<usize> {
-    let usual = names.iter().position(|name| name.is_usual(quoted));
-    match usual {
-        None if has_escapes(quoted) => names.iter().position(|name| name.is_unescaped(quoted)),
-        usual => usual,
-    }
-}
-
 struct Members<'a> {
     line: &'a str,
-    names: &'a [Name],
+    names: &'a Names,
     found: &'a mut [Option<Span>],
     members: Option<&'a mut Vec<(Span, Span)>>,
 }
@@ -170,9 +120,10 @@ impl<'de> Visitor<'de> for Members<'_> {
         let mut next = 0;
         while let Some(name) = map.next_key::<&RawValue>()? {
             let name = name.get();
-            let wanted = match self.names.get(next) {
-                Some(expected) if expected.is_usual(name) => Some(next),
-                _ => position(self.names, name),
+            let wanted = if self.names.is_usual(next, name) {
+                Some(next)
+            } else {
+                self.names.find(name)
             };
             if wanted.is_none() && self.members.is_none() {
                 map.next_value::<IgnoredAny>()?;
@@ -183,7 +134,9 @@ impl<'de> Visitor<'de> for Members<'_> {
                 self.found[at] = Some(value);
                 next = at + 1;
             }
-            if let Some(members) = &mut self.members {
+            if let Some(members) = &mut self.members
+                && members.len() <= MAX_FIELDS
+            {
                 members.push((Span::find(name, self.line), value));
             }
         }
@@ -191,48 +144,29 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// The value of a member.
-struct Member<'a>(&'a Name);
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Option<&'de str>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            if self.0.is(name.get()) {
-                found = Some(map.next_value::<&RawValue>()?.get());
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
-    }
+/// The elements of an array at some places.
+struct Elements<'a> {
+    line: &'a str,
+    names: &'a Names,
+    found: &'a mut [Option<Span>],
 }
 
-/// The element of an array at this place.
-struct Element(usize);
-
-impl<'de> Visitor<'de> for Element {
-    type Value = Option<&'de str>;
+impl<'de> Visitor<'de> for Elements<'_> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut wanted = self.names.indices().iter().peekable();
         let mut at = 0;
         while let Some(element) = list.next_element::<&RawValue>()? {
-            if at == self.0 {
-                found = Some(element.get());
+            if let Some((_, name)) = wanted.next_if(|(index, _)| *index == at) {
+                self.found[*name] = Some(Span::find(element.get(), self.line));
             }
             at += 1;
         }
-        Ok(found)
+        Ok(())
     }
 }

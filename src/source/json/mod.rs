@@ -4,12 +4,15 @@
 //! blanks alone are no rows, and a byte order mark is skipped. Invalid UTF-8 is a broken row.
 
 mod members;
+mod names;
+mod wanted;
 
 use std::io::Read;
 
 use memchr::memchr;
 
-use self::members::{Name, Span, first_level, step};
+use self::members::Span;
+use self::wanted::Wanted;
 use super::window::{More, Window};
 use super::{Halt, Line};
 use crate::source::value::Value;
@@ -18,21 +21,12 @@ use crate::source::value::Value;
 pub(super) struct Ndjson<R> {
     window: Window<R>,
     wanted: Wanted,
+    all: All,
     found: Found,
     /// The number of the line with which the window begins, once `taken` is consumed.
     line: u64,
     /// Bytes of the window that belong to the row lent last.
     taken: usize,
-}
-
-/// What of an object is looked at.
-#[derive(Debug)]
-struct Wanted {
-    /// Names of members of the row.
-    firsts: Vec<Name>,
-    /// For each hole the member of the row it begins with, and the steps from there.
-    holes: Vec<(usize, Vec<Name>)>,
-    all: All,
 }
 
 /// Whether all members of an object are wanted, beside those that holes name.
@@ -47,7 +41,6 @@ pub(super) enum All {
 struct Found {
     /// The value of each hole.
     holes: Vec<Option<Span>>,
-    firsts: Vec<Option<Span>>,
     /// Name and value of each member, where all are wanted.
     members: Vec<(Span, Span)>,
 }
@@ -107,25 +100,15 @@ impl<'a> Object<'a> {
 impl<R: Read> Ndjson<R> {
     /// Looks, in each row, for the values of these holes, each a path.
     pub(super) fn new(window: Window<R>, holes: &[String], all: All) -> Self {
-        let mut wanted = Wanted {
-            firsts: Vec::new(),
-            holes: Vec::new(),
-            all,
+        let found = Found {
+            holes: vec![None; holes.len()],
+            members: Vec::new(),
         };
-        for hole in holes {
-            let mut steps = hole.split('.');
-            let first = steps.next().unwrap_or_default();
-            let known = wanted.firsts.iter().position(|name| name.plain() == first);
-            let at = known.unwrap_or_else(|| {
-                wanted.firsts.push(Name::new(first));
-                wanted.firsts.len() - 1
-            });
-            wanted.holes.push((at, steps.map(Name::new).collect()));
-        }
         Self {
             window,
-            wanted,
-            found: Found::default(),
+            wanted: Wanted::new(holes),
+            all,
+            found,
             line: 1,
             taken: 0,
         }
@@ -172,16 +155,9 @@ impl<R: Read> Ndjson<R> {
     fn object(&mut self, length: usize) -> Result<Object<'_>, String> {
         let bytes = &self.window.bytes()[..length];
         let text = str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to() + 1))?;
-        let Wanted { firsts, holes, all } = &self.wanted;
-        let found = &mut self.found;
-        let members = (*all == All::Wanted).then_some(&mut found.members);
-        first_level(text, firsts, &mut found.firsts, members)?;
-        found.holes.clear();
-        for (first, steps) in holes {
-            let value = found.firsts[*first]
-                .and_then(|value| steps.iter().try_fold(value, |value, name| step(text, value, name)));
-            found.holes.push(value);
-        }
+        let Found { holes, members } = &mut self.found;
+        let members = (self.all == All::Wanted).then_some(members);
+        self.wanted.find(text, holes, members)?;
         Ok(Object {
             text,
             found: &self.found,

@@ -178,16 +178,27 @@ fn what_is_no_object_is_broken() {
 }
 
 #[test]
-fn nesting_has_no_limit() {
+fn nesting_may_be_deep() {
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
     assert_eq!(read(&deep, &["b"]), "undefined");
     let mut written = Vec::new();
-    compact(&deep, &mut written);
+    compact(&deep, &mut written).expect("JSON");
     assert_eq!(written, deep.as_bytes());
     let objects = format!("{}1{}", "{\"a\": ".repeat(50_000), "}".repeat(50_000));
     written.clear();
-    compact(&objects, &mut written);
+    compact(&objects, &mut written).expect("JSON");
     assert_eq!(written.len(), objects.len() - 50_000);
+    let bottomless = format!("{}{}", "[".repeat((1 << 20) + 1), "]".repeat((1 << 20) + 1));
+    assert_eq!(
+        compact(&bottomless, &mut written),
+        Err("is nested more than 1048576 levels deep")
+    );
+    // Each level would move all that is within.
+    let repeating = format!("{}1{}", "{\"a\":0,\"a\":".repeat(50_000), "}".repeat(50_000));
+    assert_eq!(
+        compact(&repeating, &mut written),
+        Err("has names that repeat on too many levels")
+    );
 }
 
 /// The naive twin: a parser by the grammar, and a writer.
@@ -372,7 +383,7 @@ proptest! {
         prop_assert_eq!(naive.is_none(), rows[0].1.starts_with('!'), "{:?}", &rows);
         if let Some(naive) = naive {
             let mut written = Vec::new();
-            compact(&line, &mut written);
+            compact(&line, &mut written).expect("little");
             prop_assert_eq!(String::from_utf8(written).expect("text"), naive.written());
         }
     }

@@ -112,8 +112,7 @@ impl Row for JsonRow<'_> {
     }
 
     fn json(&self, into: &mut Vec<u8>) -> Result<(), String> {
-        text::compact(self.object.text(), into);
-        Ok(())
+        text::compact(self.object.text(), into).map_err(str::to_owned)
     }
 
     #[inline]
