@@ -156,6 +156,8 @@ test('a login by REDISCLI_AUTH, by flag and by url', async (t) => {
   ] as const) {
     const ended = await run([...args], env)
     t.is(ended.code, code, ended.stderr)
+    const isMissing = code === 3 && !args.some((arg) => arg === '-a')
+    t.is(ended.stderr.endsWith('\nThe server wants a password: REDISCLI_AUTH, --askpass or -a gives it.\n'), isMissing)
     t.false(`${ended.stdout}${ended.stderr}`.includes('hunter2'))
   }
 })

@@ -556,6 +556,19 @@ test('a new connection is told, and one by rotation is not', async (t) => {
   t.is((await respipe([...USERS, '--quiet'], world)).stderr, '')
 })
 
+const watched: World = {
+  async importFile({ onProgress }) {
+    onProgress({ rows: 1, failed: 0, bytes: 10 })
+    return summary({ succeeded: 1 })
+  },
+}
+
+test('nothing is drawn over commands that are typed', async (t) => {
+  const { stderr } = await respipe(['pipe'], { ...watched, terminal: 80, isTyped: true })
+  t.is(stderr, 'respipe: reading from the terminal, up to Ctrl-D at the beginning of a line\n')
+  t.not((await respipe(['pipe'], { ...watched, terminal: 80 })).stderr, '')
+})
+
 test('nothing of ours is left to listen for signals', async (t) => {
   let count = -1
   await respipe(USERS, {
