@@ -51,6 +51,9 @@ export declare function forgetLoad(handle: number, number: number): void
 /** What is called once a row. */
 export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'beginRow', (handle: number, load: number, row: number) => boolean> & Record<'endRow', (handle: number) => number | undefined> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>
 
+/** Hands over what did not fit in the last turn of the event loop. */
+export declare function handOver(dispatch: (handle: number, kind: number, ...details: unknown[]) => void): void
+
 /** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
 export declare function idle(handle: number, ticket: number): void
 

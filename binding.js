@@ -848,6 +848,7 @@ module.exports.failRow = nativeBinding.failRow
 module.exports.forget = nativeBinding.forget
 module.exports.forgetLoad = nativeBinding.forgetLoad
 module.exports.frequent = nativeBinding.frequent
+module.exports.handOver = nativeBinding.handOver
 module.exports.idle = nativeBinding.idle
 module.exports.importFile = nativeBinding.importFile
 module.exports.importSample = nativeBinding.importSample

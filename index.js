@@ -20,7 +20,17 @@ const { TEMPLATE, compile } = require('./lib/template.js')
 const MORE = { FIRST: 1, EXECUTED: 2, EXPAND: 3, FAILED: 4 }
 
 /** What a notice is about; the same as in `src/binding/convert.rs`. */
-const NOTICE = { EXECUTED: 1, SETTLED: 2, QUERIED: 3, FAILED: 4, RECONNECTED: 5, GIVEN_UP: 6, UNREPORTED: 7, BROKEN: 8 }
+const NOTICE = {
+  EXECUTED: 1,
+  SETTLED: 2,
+  QUERIED: 3,
+  FAILED: 4,
+  RECONNECTED: 5,
+  GIVEN_UP: 6,
+  UNREPORTED: 7,
+  BROKEN: 8,
+  MORE: 9,
+}
 
 /** So many arguments are passed on one by one; many more would not fit on the stack. */
 const MAX_SPREAD = 1000
@@ -608,7 +618,11 @@ class BulkPipeline extends EventEmitter {
   }
 
   static {
-    dispatch = (handle, kind, ...details) => pipelines.get(handle)?.deref()?.#hear(kind, details)
+    dispatch = (handle, kind, ...details) => {
+      // Not at once: the event loop is to turn in between.
+      if (kind === NOTICE.MORE) setImmediate(() => native.handOver(dispatch))
+      else pipelines.get(handle)?.deref()?.#hear(kind, details)
+    }
     abort = (handle) => pipelines.get(handle)?.deref()?.#end('RESPIPE_ABORTED')
 
     isPipeline = (value) => typeof value === 'object' && value !== null && #handle in value

@@ -144,6 +144,8 @@ test('what is read has not arrived while there is no connection', (t) => {
   const view = (connected: boolean) => new Meter().read({ ...stats, connected }, 0)
   t.is(plainLine(view(true), 'row'), '100 %, 3 rows, 30 B of 30 B')
   t.is(plainLine(view(false), 'row'), '100 %, 3 rows, 30 B of 30 B, not connected')
+  // Nothing has to be sent yet.
+  t.is(plainLine(new Meter().read({ rows: 0, failed: 0, bytes: 0, connected: false }, 0), 'row'), '0 rows, 0 B')
   t.true(terminalLine(view(false), 'row', { width: 40, ...ascii }).endsWith('not connected'))
 })
 

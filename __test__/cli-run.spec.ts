@@ -200,10 +200,13 @@ for (const [file, format] of [
 }
 
 test('a command of a file may be larger than a row', async (t) => {
-  const options = async (argv: string[]) => (await respipe(argv)).imported?.pipeline
-  t.deepEqual(await options(['pipe']), { maxBufferedBytes: 2 ** 30 })
-  t.deepEqual(await options(['import', 'a.resp', '--max-buffered-bytes', '1MB']), { maxBufferedBytes: 1e6 })
-  t.deepEqual(await options(USERS), {})
+  for (const [argv, pipeline] of [
+    [['pipe'], { maxBufferedBytes: 2 ** 30 }],
+    [['import', 'a.resp', '--max-buffered-bytes', '1MB'], { maxBufferedBytes: 1e6 }],
+    [USERS, {}],
+  ] as const) {
+    t.deepEqual((await respipe([...argv])).imported?.pipeline, pipeline)
+  }
 })
 
 test('options of the file and of the load are passed on', async (t) => {
@@ -551,6 +554,19 @@ test('a new connection is told, and one by rotation is not', async (t) => {
   }
   t.is((await respipe(USERS, world)).stderr, 'respipe: connected again, to there:7 (lost)\n')
   t.is((await respipe([...USERS, '--quiet'], world)).stderr, '')
+})
+
+const watched: World = {
+  async importFile({ onProgress }) {
+    onProgress({ rows: 1, failed: 0, bytes: 10 })
+    return summary({ succeeded: 1 })
+  },
+}
+
+test('nothing is drawn over commands that are typed', async (t) => {
+  const { stderr } = await respipe(['pipe'], { ...watched, terminal: 80, isTyped: true })
+  t.is(stderr, 'respipe: reading from the terminal, up to Ctrl-D at the beginning of a line\n')
+  t.not((await respipe(['pipe'], { ...watched, terminal: 80 })).stderr, '')
 })
 
 test('nothing of ours is left to listen for signals', async (t) => {

@@ -83,11 +83,13 @@ test('fault 11: a server that stops for a while, in mid-load', async (t) => {
   const loading = bulk.load(counted(), push('list'))
   await until(() => settled(bulk) > 20_000)
   await server.kill('SIGSTOP')
-  await delay(200)
-  const before = taken
-  await delay(300)
   // Back-pressure: the source waits, too.
-  t.is(taken, before)
+  await until(async () => {
+    const before = taken
+    await delay(200)
+    return taken === before
+  })
+  t.true(taken < 50_000, `${taken} rows`)
   await server.kill('SIGCONT')
   areDone(t, 'check', await resolution(t, loading))
   t.true(inOrder(await clientOf(t, server).lrange('list', 0, -1)))

@@ -2,13 +2,14 @@
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Readable, Transform } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 
 import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress, type Summary } from '../index.js'
 import { until } from './helpers/outcomes.ts'
@@ -151,6 +152,22 @@ test('the thread is not kept for long', async (t) => {
   await bulk.load(users('turns', 100_000), (row) => void bulk.hset(row.id, 'name', row.name, 'again', row.name))
   loading = false
   t.true(turns > 10, `${turns} turns`)
+})
+
+test('failures that are told do not keep the thread for long either', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  await client.set('told:string', 'x')
+  const delays = monitorEventLoopDelay({ resolution: 1 })
+  let heard = 0
+  delays.enable()
+  const summary = await bulk.load(users('told', 200_000), () => void bulk.lpush('told:string', 1), {
+    onFailure: () => heard++,
+  })
+  delays.disable()
+  t.is(heard, 200_000)
+  t.is(summary.failed, 200_000)
+  // All at once they would take more than a second.
+  t.true(delays.max < 300e6, `${delays.max / 1e6} ms`)
 })
 
 test('a checkpointed load goes on where it was, row by row', async (t) => {
@@ -458,12 +475,18 @@ test('maxFailed holds up to the last command', async (t) => {
   }
 })
 
-test('what a slow file has brought is executed, before there is more', async (t) => {
-  const bulk = pipelineFor(t, { port: server.port })
+/** A file that others write, for as long as they like. */
+function pipeFor(t: ExecutionContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'respipe-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'rows.csv')
   execFileSync('mkfifo', [path])
+  return path
+}
+
+test('what a slow file has brought is executed, before there is more', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const path = pipeFor(t)
   const importing = bulk.importFile(path, 'SET slow:{a} 1')
   const writer = await open(path, 'w')
   await writer.write('a\n1\n')
@@ -471,4 +494,28 @@ test('what a slow file has brought is executed, before there is more', async (t)
   await writer.write('2\n')
   await writer.close()
   t.like(await importing, { commands: 2, succeeded: 2 })
+})
+
+test('an import that waits for its file hears of the end of its pipeline', async (t) => {
+  for (const end of ['destroy', 'close']) {
+    const bulk = pipelineFor(t, { port: server.port })
+    const path = pipeFor(t)
+    const importing = bulk.importFile(path, 'SET {a} 1')
+    const writer = await open(path, 'w')
+    await writer.write('a\n')
+    void bulk[end]!()
+    await t.throwsAsync(importing, { instanceOf: RespipeError, code: 'RESPIPE_CLOSED' })
+    await writer.close()
+  }
+})
+
+test('a look at a file is no load that a checkpoint tells of', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port, checkpoint: 'look:progress' })
+  const path = pipeFor(t)
+  for (const read of [() => bulk.checkFile(path, 'SET look:{a} 1'), () => bulk.importFile(path, 'SET look:{a} 1')]) {
+    const reading = read()
+    await writeFile(path, 'a\n1\n')
+    t.like(await reading, { commands: 1 })
+  }
+  t.deepEqual(await bulk.lastCheckpoint(), { batch: 1, row: 0 })
 })

@@ -35,6 +35,8 @@ export interface World {
   env?: Record<string, string>
   /** What is typed where a password is asked for. */
   typed?: string
+  /** Standard input is a terminal. */
+  isTyped?: boolean
   /** Columns of standard error, where it is a terminal. */
   terminal?: number
 }
@@ -102,7 +104,7 @@ export async function respipe(argv: string[], world: World = {}): Promise<Ran> {
     env: world.env ?? {},
     exit: (code: number) => exits.push(code),
     now: () => now,
-    isInputTerminal: () => false,
+    isInputTerminal: () => world.isTyped ?? false,
     checkFile: world.checkFile,
     ...(world.typed !== undefined && { openTerminal: () => new FakeTerminal(world.typed ?? '') }),
     bulkPipeline(pipeline: BulkPipelineOptions) {

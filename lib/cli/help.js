@@ -125,7 +125,9 @@ A row that makes no command is reported with its line, and the load goes on.
   Files of ready commands need no template:
     respipe import appendonly.aof --checkpoint restore`,
   pipe: `Takes what redis-cli --pipe takes, RESP or one command a line, and ends with the same line, errors: E, replies: R.
-It also says which command failed, survives lost connections, and can go on after a crash.
+It also says which command failed, survives lost connections, and can go on after a crash. Unlike there, an error within
+MULTI … EXEC counts; what would upset the replies (MONITOR, SUBSCRIBE, BLPOP …) counts as failed; and MULTI without EXEC, half a
+command or SELECT of another database end the load there, with exit code 2.
 
   In place of cat data.resp | redis-cli --pipe:
     respipe pipe < data.resp

@@ -31,9 +31,12 @@ async function load(call, world) {
   } catch (error) {
     throw isOurs(error) ? inUserWords(error) : error
   }
-  const display = displayOf(cli, source.noun, progressIntervalMs, world)
+  const isTyped = source.path === '-' && world.isInputTerminal()
+  // Nothing is drawn over what somebody types.
+  const quiet = cli.quiet || (isTyped && !cli.json)
+  const display = displayOf({ ...cli, quiet }, source.noun, progressIntervalMs, world)
   const failures = new Failures(failureFile(cli, loadOptions, source, display))
-  if (source.path === '-' && world.isInputTerminal()) {
+  if (isTyped) {
     say(display, 'reading from the terminal, up to Ctrl-D at the beginning of a line')
   }
   const startedAt = world.now()

@@ -46,7 +46,7 @@ function parts({ rows, failed, done, bytesTotal, rate, fraction, secondsLeft, co
     { rank: 2, text: secondsLeft === undefined ? undefined : `${clock(secondsLeft)} left` },
     { rank: 0, text: failed > 0 ? `${count(failed)} failed` : undefined, paint: 'red' },
     // What is read is not what has arrived.
-    { rank: 0, text: connected === false ? 'not connected' : undefined, paint: 'red' },
+    { rank: 0, text: connected === false && rows > 0 ? 'not connected' : undefined, paint: 'red' },
   ]
   return all.filter(({ text }) => text !== undefined)
 }

@@ -34,7 +34,7 @@ function report(load, { stdout, stderr, env }) {
 
   stderr.write(failureLines(load, result, styleOf(stderr, env).unicode))
   if (isStopped(load)) stderr.write(`respipe: stopped at a fence, by ${signal}\n`)
-  else if (error !== undefined) stderr.write(`respipe: ${visible(inFlags(error.message))}\n`)
+  else if (error !== undefined) stderr.write(`respipe: ${visible(inFlags(error.message))}\n${passwordHint(load)}`)
   const lines = summaryLines(result, { ...source, isResumed: call.flags.has('--resume') })
   if (call.command === 'pipe') lines.push(pipeLine(result))
   stdout.write(`${lines.join('\n')}\n`)
@@ -84,6 +84,14 @@ function failureLines({ failures: { first }, cli, error, source }, { failed, err
     lines.push(`…and ${count(more)} more${cli.failures === undefined ? '' : `: see ${cli.failures}`}`)
   }
   return lines.map((line) => `${line}\n`).join('')
+}
+
+/** The server's own words speak of HELLO and AUTH, which nobody has written. */
+function passwordHint({ error, options }) {
+  const isMissing = options.password === undefined && !hasPassword(options.url)
+  return isMissing && error.code === 'RESPIPE_AUTH' && error.message.includes('NOAUTH')
+    ? 'The server wants a password: REDISCLI_AUTH, --askpass or -a gives it.\n'
+    : ''
 }
 
 const NO_CHECKPOINT =

@@ -1,12 +1,8 @@
 // The command `respipe`: a command line comes in, an exit code goes out.
 'use strict'
 
-const { isatty } = require('node:tty')
-
 const { readArguments } = require('./arguments.js')
-const { completionScript } = require('./completion.js')
 const { EXIT } = require('./exit.js')
-const { helpText } = require('./help.js')
 const { reason, UsageError } = require('./usage.js')
 
 /**
@@ -29,7 +25,7 @@ async function run(argv, parts = {}) {
   return broken.error === undefined ? exitCode : Math.max(exitCode, EXIT.FAILED)
 }
 
-/** What it does and where; the addon is loaded only by what needs it. */
+/** What it does and where. Each module is loaded only by what needs it: a load of a small file is mostly that. */
 const WORLD = {
   bulkPipeline: (options) => require('../../index.js').bulkPipeline(options),
   checkFile,
@@ -40,7 +36,7 @@ const WORLD = {
   exit: (code) => process.exit(code),
   now: () => performance.now(),
   /** Without `process.stdin`: to look at that would begin to read what is for the load. */
-  isInputTerminal: () => isatty(0),
+  isInputTerminal: () => require('node:tty').isatty(0),
   openTerminal: undefined,
 }
 
@@ -57,8 +53,8 @@ const COMMANDS = {
   import: (call, world) => require('./load.js').load(call, world),
   pipe: (call, world) => require('./load.js').load(call, world),
   check: (call, world) => require('./check.js').check(call, world),
-  completion: ({ operands: [shell] }, { stdout }) => print(stdout, completionScript(shell)),
-  help: ({ operands: [about] }, { stdout }) => print(stdout, helpText(about, stdout.columns)),
+  completion: ({ operands: [shell] }, { stdout }) => print(stdout, require('./completion.js').completionScript(shell)),
+  help: ({ operands: [about] }, { stdout }) => print(stdout, require('./help.js').helpText(about, stdout.columns)),
   version: (call, { stdout }) => print(stdout, `respipe ${require('../../package.json').version}\n`),
 }
 

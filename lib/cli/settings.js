@@ -3,7 +3,6 @@
 
 const { readFileSync } = require('node:fs')
 
-const { askPassword } = require('./askpass.js')
 const { FLAGS, optionOf, properName } = require('./flags.js')
 const { reason, UsageError } = require('./usage.js')
 
@@ -44,7 +43,7 @@ async function pipelineOptions(flags, { ceiling }, { env, stderr, openTerminal }
   if (found !== undefined) options.url = found.url
 
   const isShown = options.password !== undefined || (found === undefined && hasPassword(options.url))
-  if (cli.askpass) options.password = await askPassword(stderr, openTerminal)
+  if (cli.askpass) options.password = await require('./askpass.js').askPassword(stderr, openTerminal)
   else if (options.password === undefined && env.REDISCLI_AUTH && !hasPassword(options.url)) {
     options.password = env.REDISCLI_AUTH
   }
@@ -102,6 +101,7 @@ function inFlags(message, urlFrom = '--url') {
   if (option === 'url') return `${urlFrom}${message.slice(3)}`
   let text = message
   for (const [name, flag] of BY_OPTION) {
+    text = text.replaceAll(`the option ${name}`, properName(flag))
     if (option === name) text = `${properName(flag)}${text.slice(name.length)}`
     // Only names that are no words of a sentence.
     else if (/[A-Z.]/.test(name)) text = text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), properName(flag))

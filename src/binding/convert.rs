@@ -21,6 +21,7 @@ const RECONNECTED: u32 = 5;
 const GIVEN_UP: u32 = 6;
 const UNREPORTED: u32 = 7;
 const BROKEN: u32 = 8;
+const MORE: u32 = 9;
 
 /// Calls `dispatch(handle, kind, …)`.
 pub(super) fn deliver(
@@ -35,23 +36,7 @@ pub(super) fn deliver(
         let Some(slot) = slots.get(handle) else { return Ok(()) };
         (std::sync::Arc::clone(slot.pipeline.shared()), slot.encoding)
     };
-    let call = |kind: u32, more: &[sys::napi_value]| {
-        let mut arguments = vec![js.count(u64::from(handle))?, js.count(u64::from(kind))?];
-        arguments.extend_from_slice(more);
-        let this = js.undefined()?;
-        let mut result = ptr::null_mut();
-        // SAFETY: all values are live in the current scope; no borrow is held that JavaScript could run into.
-        check(unsafe {
-            sys::napi_call_function(
-                js.env(),
-                this,
-                dispatch,
-                arguments.len(),
-                arguments.as_ptr(),
-                &raw mut result,
-            )
-        })
-    };
+    let call = |kind: u32, details: &[sys::napi_value]| call(js, dispatch, handle, kind, details);
     match notice {
         Notice::Executed { ticket, report } => {
             shared.taken(report.replies.len());
@@ -113,6 +98,29 @@ pub(super) fn deliver(
         }
         Notice::Broken(error) => call(BROKEN, &[maybe_error(js, Some(&error))?]),
     }
+}
+
+/// There is more than fits in a turn of the event loop: JavaScript is to come for it.
+pub(super) fn more(js: Js, dispatch: sys::napi_value) -> Result<()> {
+    call(js, dispatch, 0, MORE, &[])
+}
+
+fn call(js: Js, dispatch: sys::napi_value, handle: u32, kind: u32, details: &[sys::napi_value]) -> Result<()> {
+    let mut arguments = vec![js.count(u64::from(handle))?, js.count(u64::from(kind))?];
+    arguments.extend_from_slice(details);
+    let this = js.undefined()?;
+    let mut result = ptr::null_mut();
+    // SAFETY: all values are live in the current scope; no borrow is held that JavaScript could run into.
+    check(unsafe {
+        sys::napi_call_function(
+            js.env(),
+            this,
+            dispatch,
+            arguments.len(),
+            arguments.as_ptr(),
+            &raw mut result,
+        )
+    })
 }
 
 fn answer(js: Js, answer: Answer) -> Result<sys::napi_value> {

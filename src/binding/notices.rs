@@ -1,16 +1,19 @@
-//! Notices on their way to JavaScript: collected from the runtime's thread, handed over in one go.
+//! Notices on their way to JavaScript: collected from the runtime's thread, handed over in one go, or in several where that would
+//! keep JavaScript for long.
 //!
 //! One thread-safe function per environment. It keeps the process alive only while JavaScript says that something
 //! is outstanding.
 
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use napi::sys::{self, Status, ThreadsafeFunctionCallMode, ThreadsafeFunctionReleaseMode};
 
-use super::convert::deliver;
+use super::convert::{deliver, more};
 use super::environment::Environment;
 use super::js::{Js, Result, check};
 use crate::loader::{Listener, Notice, lock};
@@ -23,8 +26,8 @@ pub(super) struct Queue {
 }
 
 struct Inner {
-    notices: Vec<(u32, Notice)>,
-    /// JavaScript was called, and has not come yet.
+    notices: VecDeque<(u32, Notice)>,
+    /// JavaScript was called, and has not taken everything yet.
     called: bool,
     /// Nobody will come any more.
     closed: bool,
@@ -59,7 +62,7 @@ impl Queue {
     pub(super) fn new(js: Js, dispatch: sys::napi_value) -> Result<Arc<Self>> {
         let queue = Arc::new(Self {
             inner: Mutex::new(Inner {
-                notices: Vec::new(),
+                notices: VecDeque::new(),
                 called: false,
                 closed: false,
             }),
@@ -142,14 +145,51 @@ impl Queue {
         }
     }
 
-    fn take(&self) -> Vec<(u32, Notice)> {
-        let mut inner = lock(&self.inner);
-        inner.called = false;
-        mem::take(&mut inner.notices)
+    /// On JavaScript's thread: what has come is handed over, for as long as a turn may take.
+    fn hand_over(&self, js: Js, environment: &Environment, dispatch: sys::napi_value) {
+        let mut notices = mem::take(&mut lock(&self.inner).notices);
+        let until = Instant::now() + TURN;
+        while let Some((handle, notice)) = notices.pop_front() {
+            // A scope each: a load that never lets the event loop go can leave many.
+            let delivered = js.scoped(|| deliver(js, environment, dispatch, handle, notice));
+            if delivered.is_err() {
+                raise(js.env());
+            }
+            if Instant::now() >= until {
+                break;
+            }
+        }
+        {
+            let mut inner = lock(&self.inner);
+            // What has come meanwhile comes behind it.
+            notices.append(&mut inner.notices);
+            inner.notices = notices;
+            inner.called = !inner.notices.is_empty();
+            if !inner.called {
+                return;
+            }
+        }
+        // Called from here, Node-API would come back at once, without a turn of the event loop.
+        if js.scoped(|| more(js, dispatch)).is_err() {
+            raise(js.env());
+        }
     }
 }
 
-/// On JavaScript's thread: everything that has come is handed over.
+/// As long as rows are worked on: see `SLICE` in `lib/rows.js`.
+const TURN: Duration = Duration::from_millis(2);
+
+/// JavaScript has come for what was left.
+///
+/// # Errors
+/// Where there is no environment.
+pub(super) fn come_again(js: Js, dispatch: sys::napi_value) -> Result<()> {
+    let environment = Environment::of(js)?;
+    environment.queue.hand_over(js, environment, dispatch);
+    Ok(())
+}
+
+/// Called by Node-API on JavaScript's thread.
 unsafe extern "C" fn hand_over(
     env: sys::napi_env,
     dispatch: sys::napi_value,
@@ -165,13 +205,7 @@ unsafe extern "C" fn hand_over(
     // SAFETY: `env` is the environment of this very call.
     let js = unsafe { Js::new(env) };
     let Ok(environment) = Environment::of(js) else { return };
-    for (handle, notice) in queue.take() {
-        // A scope each: a load that never lets the event loop go can leave many.
-        let delivered = js.scoped(|| deliver(js, environment, dispatch, handle, notice));
-        if delivered.is_err() {
-            raise(env);
-        }
-    }
+    queue.hand_over(js, environment, dispatch);
 }
 
 /// The thread-safe function is gone.

@@ -12,7 +12,7 @@ use super::environment::{Environment, Slot, State};
 use super::frequent;
 use super::js::{Failed, Js};
 use super::load::Loads;
-use super::notices::{Mailbox, Queue};
+use super::notices::{Mailbox, Queue, come_again};
 use super::options::NativeOptions;
 use super::runtime;
 use crate::command::{COMMANDS, Command, Forbidden, Trailing};
@@ -36,6 +36,16 @@ pub(crate) fn attach(env: Env, dispatch: Function<'_>, is_usable_view: Function<
     let queue = Queue::new(js, dispatch.raw())?;
     let environment = Environment::attach(js, queue)?;
     environment.keep_usable_view(js, is_usable_view.raw())?;
+    Ok(())
+}
+
+/// Hands over what did not fit in the last turn of the event loop.
+#[napi(
+    catch_unwind,
+    ts_args_type = "dispatch: (handle: number, kind: number, ...details: unknown[]) => void"
+)]
+pub(crate) fn hand_over(env: Env, dispatch: Function<'_>) -> Result<()> {
+    come_again(js(env), dispatch.raw())?;
     Ok(())
 }
 

@@ -224,8 +224,8 @@ impl Import {
         first_row: u64,
         mut append: impl FnMut(&mut Pipeline) -> Result<(), Failed>,
     ) -> Result<Flow, Error> {
-        self.rows.store(row + 1, Relaxed);
         if row < first_row {
+            self.rows.store(row + 1, Relaxed);
             return Ok(if self.is_stopped() { Flow::End } else { Flow::GoOn });
         }
         let mut feeding = self.feeding();
@@ -235,6 +235,7 @@ impl Import {
             if ticket.is_none() || self.is_stopped() {
                 return Ok(Flow::End);
             }
+            self.rows.store(row + 1, Relaxed);
             load.begin_row(pipeline, row, line);
             let next = match append(pipeline) {
                 Ok(()) => load.end_row(pipeline),
