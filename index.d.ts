@@ -397,7 +397,7 @@ export interface BulkPipeline extends Commands, AsyncDisposable {
   writable<T>(mapper: Mapper<T>, options?: WritableOptions): RowWritable
   /**
    * The same from a file, read, unpacked, parsed and encoded on a thread of its own. `resp` and `commands` files hold commands already: no template.
-   * `.gz` and `.zst` are unpacked; `'-'` is standard input. The format follows from the name of the file, where it is not given: `.csv` `.tsv` `.tab`
+   * `.gz` and `.zst` are unpacked; `'-'` is standard input, for one import at a time. The format follows from the name of the file, where it is not given: `.csv` `.tsv` `.tab`
    * `.ndjson` `.jsonl`, `.resp` `.aof`, `.redis` `.txt`.
    *
    * A broken line counts as one failed command, with its `row` and `line`, and the load goes on; `RESPIPE_IO` where the file cannot be read, or not any further:

@@ -263,7 +263,7 @@ test('maxFailed ends an import that fails too often', async (t) => {
 })
 
 test('a signal ends an import, and what was sent is told', async (t) => {
-  const bulk = pipelineFor(t, { port: server.port })
+  const bulk = pipelineFor(t, { port: server.port, throttle: { commandsPerSecond: 50_000 } })
   const path = fileFor(t, 'a.csv', users(500_000))
   const abort = new AbortController()
   const options = {
@@ -284,7 +284,7 @@ test('a signal ends an import, and what was sent is told', async (t) => {
 
 for (const how of ['close', 'destroy'] as const) {
   test(`${how}() in mid-import ends it`, async (t) => {
-    const bulk = pipelineFor(t, { port: server.port })
+    const bulk = pipelineFor(t, { port: server.port, throttle: { commandsPerSecond: 50_000 } })
     const importing = bulk.importFile(fileFor(t, 'a.csv', users(500_000)), `SET ${how}:{id} {name}`)
     await until(() => bulk.stats().succeeded > 0)
     const closing = how === 'close' ? bulk.close() : bulk.destroy()
@@ -296,7 +296,7 @@ for (const how of ['close', 'destroy'] as const) {
 }
 
 test('what a callback throws ends an import', async (t) => {
-  const bulk = pipelineFor(t, { port: server.port })
+  const bulk = pipelineFor(t, { port: server.port, throttle: { commandsPerSecond: 50_000 } })
   const boom = new Error('boom')
   const fail = () => {
     throw boom
@@ -519,11 +519,14 @@ test('RESPIPE_IO: a directory, a loop of links, a name too long; links and other
 test('RESPIPE_IO: a file that shrinks while it is read; one that grows is read to its end', async (t) => {
   for (const [name, change] of [
     ['shrinks', (path: string) => truncateSync(path, 1_000)],
-    ['grows', (path: string) => appendFileSync(path, '200000,the last\n')],
+    ['grows', (path: string) => appendFileSync(path, '100000,the last\n')],
   ] as const) {
-    // So little is on its way at once that reading waits for the event loop below.
-    const bulk = pipelineFor(t, { port: server.port, maxBufferedBytes: 64_000 })
-    const path = fileFor(t, 'a.csv', users(200_000))
+    const bulk = pipelineFor(t, {
+      port: server.port,
+      maxBufferedBytes: 64_000,
+      throttle: { commandsPerSecond: 100_000 },
+    })
+    const path = fileFor(t, 'a.csv', users(100_000))
     let changed = false
     const importing = bulk.importFile(path, `SET ${name}:{id} {name}`, {
       progressIntervalMs: 1,
@@ -533,12 +536,12 @@ test('RESPIPE_IO: a file that shrinks while it is read; one that grows is read t
       },
     })
     if (name === 'grows') {
-      t.like(await resolution(t, importing), { succeeded: 200_001 })
-      t.is(await client.get('grows:200000'), 'the last')
+      t.like(await resolution(t, importing), { succeeded: 100_001 })
+      t.is(await client.get('grows:100000'), 'the last')
     } else {
       const { message, outcome } = await rejection(t, importing, 'RESPIPE_IO')
       t.regex(message, /it became shorter while it was read$/)
-      t.true(outcome.succeeded < 200_000)
+      t.true(outcome.succeeded < 100_000)
     }
   }
 })
