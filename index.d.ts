@@ -102,7 +102,7 @@ export interface BulkPipelineOptions {
    * Execute by itself at these thresholds (`true`: 64 KiB). Off by default: nothing is written before `exec()`.
    * An explicit `exec()` then reports on everything since the previous explicit one, `index` and `replies` included, and waits for it.
    * Automatic batches count for `reconnectEvery`. Not with `transaction` or `checkpoint` (there a batch is a unit that you choose).
-   * `bytes` is at most half of `maxBufferedBytes`, also where it is not given. `ms` counts from the first command of a batch, and keeps the
+   * `bytes` is lowered to half of `maxBufferedBytes` where it is not below that. `ms` counts from the first command of a batch, and keeps the
    * process alive until then.
    * @default false
    */
@@ -136,7 +136,7 @@ export interface BulkPipelineOptions {
   resend?: 'idempotent' | 'all' | 'none'
   /**
    * Exactly once: every batch is a transaction that also stores its run, number (and row) under this key; batches end at row boundaries.
-   * Not with `cluster`, `connections` above 1, or `replies: 'off'`. Another run's value is never taken for this one's: only `resume` continues it, or
+   * Not with `cluster`, `connections` above 1, `autoExec`, or `replies: 'off'`. Another run's value is never taken for this one's: only `resume` continues it, or
    * `lastCheckpoint()` before the first `exec()`. The key is a hash. Needs CLIENT KILL where another pipeline has written it: else `RESPIPE_AUTH`.
    * `RESPIPE_REFUSED` where the key holds something else, another pipeline has taken it over, or the server has lost confirmed batches.
    */
@@ -185,7 +185,7 @@ export interface BulkPipelineOptions {
   signal?: AbortSignal
 }
 
-/** A command the server refused. */
+/** A command that certainly was not done: the server refused it, it was never written, or a row could not be made one. */
 export interface CommandFailure {
   /** Place of the command among those of its `exec()`, or of its load, from 0. A row that made no command has a place, too. */
   index: number
@@ -193,7 +193,7 @@ export interface CommandFailure {
   row?: number
   /** Where the row begins in a text file, from 1. */
   line?: number
-  /** Its name in upper case: `'HSET'`. Empty where a row made none. */
+  /** Its name in upper case: `'HSET'`. Of a row that made none, the first of the template; of a function, the one that was refused, or empty. */
   command: string
   /** Its first key, byte for byte; missing where it has none, or where respipe does not know the command. */
   key?: Buffer

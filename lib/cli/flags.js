@@ -54,7 +54,8 @@ const TABLE = [
         value: 'FORMAT',
         reads: choice(...FORMATS),
         sets: 'load.format',
-        about: 'otherwise by the ending: .csv .tsv .ndjson .jsonl .resp .aof .redis .txt, and .gz or .zst behind it',
+        about:
+          'otherwise by the ending: .csv .tsv .tab .ndjson .jsonl .resp .aof .redis .txt, and .gz or .zst behind it',
       },
       {
         names: ['--header'],
