@@ -168,6 +168,9 @@ export declare function refuse(handle: number, aborted: boolean): void
 /** Frees the handle. */
 export declare function release(handle: number): void
 
+/** Dispatches under `ticket` once so little is on its way that a load should go on. */
+export declare function rest(handle: number, ticket: number): void
+
 /** A look at the pipeline, for `stats()`. */
 export declare function stats(handle: number): Record<string, unknown>
 

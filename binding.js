@@ -862,6 +862,7 @@ module.exports.problem = nativeBinding.problem
 module.exports.query = nativeBinding.query
 module.exports.refuse = nativeBinding.refuse
 module.exports.release = nativeBinding.release
+module.exports.rest = nativeBinding.rest
 module.exports.stats = nativeBinding.stats
 module.exports.stopImport = nativeBinding.stopImport
 module.exports.summary = nativeBinding.summary

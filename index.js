@@ -392,6 +392,7 @@ class BulkPipeline extends EventEmitter {
       },
       isMapping: () => this.#mapping,
       refused: () => (typeof this.#refused === 'string' ? this.#refused.slice(0, MAX_NAME).toUpperCase() : ''),
+      listen: () => this.#listen(true),
       attend: (load) => {
         this.#loads.set(load.number, load)
         this.#listen()
@@ -406,7 +407,7 @@ class BulkPipeline extends EventEmitter {
         return this.#hasLoaded || [...this.#loads.values()].some(({ isRehearsal }) => !isRehearsal)
       },
       ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
-      drained: () => this.#ask('drain', (ticket) => native.drain(this.#handle, ticket)),
+      rested: () => this.#ask('drain', (ticket) => native.rest(this.#handle, ticket)),
       idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),
       report: (start) => this.#ticket('load', start),
       lastCheckpoint: () => this.#lastCheckpoint(),

@@ -25,6 +25,7 @@ import { RespipeError, type CommandFailure, type ImportOptions, type LoadProgres
 import { fileFor } from './helpers/files.ts'
 import { rejection, resolution, until } from './helpers/outcomes.ts'
 import { pipelineFor } from './helpers/pipelines.ts'
+import { scriptedFor } from './helpers/scripted.ts'
 import { sharedServer } from './helpers/shared.ts'
 
 const { server, client } = await sharedServer()
@@ -755,4 +756,34 @@ test('a checkpointed import goes on where it was, each row exactly once', async 
   t.deepEqual(await client.lrange('import:list', 0, -1), expected)
   t.true(last.commands < 30_000)
   t.like(await run(true), { succeeded: 0 })
+})
+
+test('a check leaves no trace in the pipeline, and asks no server', async (t) => {
+  // Nothing listens there.
+  const bulk = pipelineFor(t, { port: 1, replies: 'off', retry: { attempts: 0 } })
+  const heard: CommandFailure[] = []
+  bulk.on('failure', (failure) => heard.push(failure))
+  const checked = await bulk.checkFile(fileFor(t, 'a.csv', 'id,name\n1,Ada\n2\n'), 'SET {id} {name}')
+  t.like(checked, { rows: 2, commands: 1, failed: 1 })
+  t.like(bulk.stats(), { commands: 0, failed: 0 })
+  t.deepEqual(heard, [])
+})
+
+test('what was refused before it began is not listened to any more', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const path = fileFor(t, 'a.csv', 'id,name\n1,Ada\n')
+  const told: CommandFailure[] = []
+  const onFailure = (failure: CommandFailure): void => void told.push(failure)
+  await t.throwsAsync(bulk.importFile(path, 'SET {id', { onFailure }), { code: 'RESPIPE_INVALID_ARGUMENT' })
+  t.like(await bulk.importFile(path, ['SET {id} {name}', 'LPUSH {id} {name}'], { onFailure }), { failed: 1 })
+  t.is(told.length, 1)
+})
+
+test('a signal ends an import that waits for what the checkpoint holds', async (t) => {
+  const silent = await scriptedFor(t, () => '')
+  const bulk = pipelineFor(t, { port: silent.port, checkpoint: 'progress', connectTimeoutMs: 60_000 })
+  const path = fileFor(t, 'a.csv', 'id,name\n1,Ada\n')
+  const signal = AbortSignal.timeout(50)
+  const importing = bulk.importFile(path, 'SET {id} {name}', { resume: true, signal })
+  await t.throwsAsync(importing, { instanceOf: RespipeError, code: 'RESPIPE_ABORTED' })
 })

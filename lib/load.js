@@ -27,11 +27,12 @@ const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RE
  * @property {(map: (row: unknown, bulk: object) => unknown, row: unknown) => void} map runs a mapper
  * @property {() => boolean} isMapping a mapper is running
  * @property {() => string} refused the command that could not be appended then, if it was one
+ * @property {() => void} listen failures are told, from here to `attend` or `dismiss`
  * @property {(load: Load) => void} attend from here on the load hears of its failures, and of work that is given up
  * @property {(load: Load, isComplete: boolean) => void} dismiss
  * @property {() => boolean} isTaken its checkpoint tells of a load already
  * @property {() => RespipeError | undefined} ended why nothing can be appended any more
- * @property {() => Promise<void>} drained
+ * @property {() => Promise<void>} rested so little is on its way that a load should go on
  * @property {() => Promise<void>} idle
  * @property {(start: (ticket: number) => void) => Promise<object>} report of what native code will tell under the ticket
  * @property {() => Promise<{ batch: number, row?: number } | null>} lastCheckpoint
@@ -123,7 +124,13 @@ class Load {
 
   async #begin(begin) {
     const { resume, signal, onProgress, progressIntervalMs } = this.#options
-    if (resume) this.#first = firstRow(await this.#host.lastCheckpoint())
+    if (signal?.aborted) this.#abort()
+    else signal?.addEventListener('abort', this.#abort, { once: true })
+    if (resume) {
+      const held = await this.unlessHalted(this.#host.lastCheckpoint())
+      if (this.isHalted) return
+      this.#first = firstRow(held)
+    }
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
     if (!this.isRehearsal && this.#host.isTaken()) {
@@ -132,10 +139,8 @@ class Load {
     }
     this.#before = native.stats(this.#host.handle)
     // From the first row on, which may be made at once.
-    if (this.listens) native.listen(this.#host.handle, true)
+    if (this.listens) this.#host.listen()
     this.#number = begin(this.#first)
-    if (signal?.aborted) this.#abort()
-    else signal?.addEventListener('abort', this.#abort, { once: true })
     this.#host.attend(this)
     if (onProgress !== null) this.#progress = setInterval(() => this.#tellProgress(), progressIntervalMs).unref()
     this.#idle = setInterval(() => this.#hurry(), IDLE).unref()
@@ -197,7 +202,7 @@ class Load {
         if (this.#halt !== undefined) return
         next = this.row(row, true)
       }
-      if (next === NEXT.WAIT) await this.unlessHalted(this.#host.drained())
+      if (next === NEXT.WAIT) await this.unlessHalted(this.#host.rested())
       else if (next === NEXT.STOP) this.halt(undefined, true)
     } catch (error) {
       this.halt(error, true)
@@ -265,7 +270,11 @@ class Load {
     if (this.#report === undefined) clearInterval(this.#idle)
     // A mapper has ended its own load, or another one: its row is finished first.
     if (this.isMapping) await undefined
-    if (this.#number === undefined) throw this.#halt.error
+    if (this.#number === undefined) {
+      this.#options.signal?.removeEventListener('abort', this.#abort)
+      this.#host.dismiss(this, false)
+      throw this.#halt.error
+    }
     let outcome, error
     try {
       const forgets = this.#halt?.forgets ?? false
@@ -283,8 +292,9 @@ class Load {
     // What ended it first comes first.
     error = this.#halt?.error ?? error
     // With replies collected there is a list of them, which is that of the pipeline's own commands.
-    const { replies: _, ...known } = outcome ?? {}
-    const summary = { ...known, ...this.#totals(), ...(error === undefined && (await this.#host.errorReplies())) }
+    const { replies: _, ...known } = outcome ?? { ...native.loadStats(handle, this.#number), failures: [] }
+    const asks = error === undefined && !this.isRehearsal
+    const summary = { ...known, ...this.#totals(), ...(asks && (await this.#host.errorReplies())) }
     this.#tellProgress()
     this.onEnd()
     error ??= this.#halt?.error

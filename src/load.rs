@@ -175,16 +175,20 @@ impl Load {
             code: code.to_owned(),
             message: message.to_owned(),
         };
-        pipeline.shared().fail(&self.tally, failure);
+        match self.rehearsal {
+            Some(_) => self.tally.fail(failure),
+            None => pipeline.shared().fail(&self.tally, failure),
+        }
         self.rows.push(row, line, 0, mark.commands, self.next_index);
         self.next_index += 1;
         self.next(pipeline)
     }
 
     /// The rows from here on are a transaction.
-    pub fn begin_transaction(&mut self, pipeline: &mut Pipeline) {
+    pub fn begin_transaction(&mut self, pipeline: &mut Pipeline) -> Next {
         self.execute(pipeline);
         self.cut = Cut::Later;
+        self.next(pipeline)
     }
 
     pub fn is_in_transaction(&self) -> bool {
@@ -207,6 +211,11 @@ impl Load {
 
     /// No more rows come: the rest is executed, and what became of all is reported under `ticket`.
     pub fn close(&mut self, pipeline: &mut Pipeline, ticket: u32) {
+        // Of what was begun, nothing is done by half.
+        self.undo_row(pipeline);
+        if self.is_in_transaction() {
+            pipeline.discard();
+        }
         self.send(pipeline, Wrap::AsConfigured, Some(ticket));
     }
 
@@ -337,6 +346,31 @@ mod tests {
         let waits = (0..).find(|number| row(&mut load, &mut pipeline, *number, 1) == Next::Wait);
         // Above an eighth, in batches of a sixteenth.
         assert_eq!((waits, executed(&pipeline)), (Some(299), 30_000));
+    }
+
+    #[test]
+    fn a_row_of_transactions_is_waited_for_as_well() {
+        let small = Config {
+            max_buffered: 160_000,
+            ..config(1)
+        };
+        let (mut load, mut pipeline) = load(small, u64::MAX);
+        let waits = (0..).find(|number| {
+            load.begin_transaction(&mut pipeline);
+            assert_eq!(row(&mut load, &mut pipeline, *number, 1), Next::GoOn);
+            load.end_transaction(&mut pipeline) == Next::Wait
+        });
+        assert_eq!((waits, executed(&pipeline)), (Some(200), 20_100));
+    }
+
+    #[test]
+    fn half_a_transaction_is_not_done_in_the_end() {
+        let (mut load, mut pipeline) = load(config(1), u64::MAX);
+        load.begin_transaction(&mut pipeline);
+        row(&mut load, &mut pipeline, 0, 1);
+        load.begin_row(&pipeline, 1, None);
+        load.close(&mut pipeline, 1);
+        assert_eq!((executed(&pipeline), pipeline.request.commands()), (0, 0));
     }
 
     #[test]

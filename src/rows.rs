@@ -2,7 +2,6 @@
 //!
 //! Rows that make equally many commands each are one run, so that a batch of thousands has a single one as a rule.
 
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -180,11 +179,6 @@ impl Tally {
 
     pub fn look(&self) -> Known {
         self.lock().clone()
-    }
-
-    /// What it has come to; nothing of it is kept.
-    pub fn take(&self) -> Known {
-        mem::take(&mut self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

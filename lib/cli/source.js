@@ -18,6 +18,7 @@ const PARTED = ['csv', 'tsv']
  */
 function sourceOf({ command, operands, flags }) {
   const [path = '-', ...templates] = operands
+  if (path === '') throw new UsageError(`${command}: the name of the file is empty`)
   const name = path === '-' ? 'standard input' : path
   if (command === 'pipe') checkReady(path)
   const format = command === 'pipe' ? 'resp' : (flags.get('--format')?.value ?? knownFormat(path))

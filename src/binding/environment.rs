@@ -210,7 +210,9 @@ unsafe extern "C" fn end_pipelines(data: *mut c_void) {
     let environment = unsafe { &*data.cast::<Environment>() };
     environment.queue.close();
     if let Ok(mut slots) = environment.slots.try_borrow_mut() {
-        for slot in slots.entries.iter_mut().filter_map(|entry| entry.slot.as_deref()) {
+        for slot in slots.entries.iter_mut().filter_map(|entry| entry.slot.as_deref_mut()) {
+            // The threads that read files end, too.
+            slot.end(Error::Closed);
             slot.pipeline.shared().stop(Error::Closed);
         }
     }

@@ -127,6 +127,12 @@ pub(crate) fn execute_load(env: Env, handle: u32, number: u32) -> Result<()> {
     })
 }
 
+/// Dispatches under `ticket` once so little is on its way that a load should go on.
+#[napi(catch_unwind)]
+pub(crate) fn rest(env: Env, handle: u32, ticket: u32) -> Result<()> {
+    with(env, handle, |slot| slot.pipeline.shared().rest(ticket))
+}
+
 /// Ends a load: executes the rest, or forgets it, and dispatches under `ticket` what became of all.
 #[napi(catch_unwind)]
 pub(crate) fn close_load(env: Env, handle: u32, number: u32, ticket: u32, forget: bool) -> Result<()> {

@@ -36,6 +36,8 @@ struct Ledger {
     given_up: u64,
     /// Who waits for the level at which appending may go on.
     drains: Vec<u32>,
+    /// Who waits for that at which a load may.
+    rests: Vec<u32>,
     /// Who waits for everything executed to be over.
     idles: Vec<u32>,
 }
@@ -116,17 +118,15 @@ impl Budget {
     pub(crate) fn wait_until_drained(&self, is_over: impl Fn() -> bool) {
         let mut ledger = self.lock();
         let given_up = ledger.given_up;
-        let rested = self.drained().clamp(1, AHEAD / 2);
-        while ledger.executed + ledger.overheard >= rested && ledger.given_up == given_up && !is_over() {
+        while ledger.executed + ledger.overheard >= self.rested() && ledger.given_up == given_up && !is_over() {
             ledger = self.freed.wait(ledger).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// The same until nothing is executed.
+    /// The same until nothing is executed: what is given up is over soon, too.
     pub(crate) fn wait_until_idle(&self, is_over: impl Fn() -> bool) {
         let mut ledger = self.lock();
-        let given_up = ledger.given_up;
-        while !ledger.is_idle() && ledger.given_up == given_up && !is_over() {
+        while !ledger.is_idle() && !is_over() {
             ledger = self.freed.wait(ledger).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -159,10 +159,17 @@ impl Budget {
         if ledger.executed < self.drained() || ledger.executed == 0 {
             settled.append(&mut ledger.drains);
         }
+        if ledger.executed < self.rested() {
+            settled.append(&mut ledger.rests);
+        }
         if ledger.is_idle() {
             settled.append(&mut ledger.idles);
         }
         settled
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().is_idle()
     }
 
     /// So much more, or less, is kept for JavaScript.
@@ -198,7 +205,9 @@ impl Budget {
         ledger.executed = 0;
         ledger.batches = 0;
         let mut settled = mem::take(&mut ledger.drains);
+        settled.append(&mut ledger.rests);
         settled.append(&mut ledger.idles);
+        self.freed.notify_all();
         settled
     }
 
@@ -235,6 +244,16 @@ impl Budget {
         waits
     }
 
+    /// Registers a wait for what a load waits for; false where that is so already.
+    pub(crate) fn wait_for_rest(&self, ticket: u32) -> bool {
+        let mut ledger = self.lock();
+        let waits = ledger.executed >= self.rested();
+        if waits {
+            ledger.rests.push(ticket);
+        }
+        waits
+    }
+
     /// Registers a wait for everything executed to be over; false where that is so already.
     pub(crate) fn wait_for_idle(&self, ticket: u32) -> bool {
         let mut ledger = self.lock();
@@ -253,6 +272,11 @@ impl Budget {
 
     fn drained(&self) -> usize {
         self.max / 16
+    }
+
+    /// Half of what [`Self::needs_rest`] looks at.
+    fn rested(&self) -> usize {
+        self.drained().clamp(1, AHEAD / 2)
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {

@@ -304,6 +304,13 @@ impl Shared {
         }
     }
 
+    /// Reports under `ticket` once so little is on its way that a load should go on.
+    pub fn rest(&self, ticket: u32) {
+        if !self.budget.wait_for_rest(ticket) {
+            self.listener.notify(Notice::Settled { ticket });
+        }
+    }
+
     /// Reports under `ticket` once everything executed is over.
     pub fn idle(&self, ticket: u32) {
         if !self.budget.wait_for_idle(ticket) {

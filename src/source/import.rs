@@ -187,9 +187,9 @@ impl Import {
     fn read_commands(&self, mut script: Script<Input>, first_row: u64) -> Result<(), Error> {
         while let Some(record) = script.next()? {
             let what = record.what;
-            if matches!(what, What::Begin) && record.row >= first_row {
-                let Feeding { load, pipeline, .. } = &mut *self.feeding();
-                load.begin_transaction(pipeline);
+            let counts = record.row >= first_row;
+            if matches!(what, What::Begin) && counts && self.transaction(Load::begin_transaction) == Flow::End {
+                break;
             }
             let flow = self.row(record.row, record.line, first_row, |pipeline| match &what {
                 What::Command(command) => command.append(pipeline).map(drop).map_err(|error| Failed {
@@ -207,9 +207,8 @@ impl Import {
             if flow? == Flow::End {
                 break;
             }
-            if matches!(what, What::End) && record.row >= first_row {
-                let Feeding { load, pipeline, .. } = &mut *self.feeding();
-                load.end_transaction(pipeline);
+            if matches!(what, What::End) && counts && self.transaction(Load::end_transaction) == Flow::End {
+                break;
             }
         }
         Ok(())
@@ -229,7 +228,7 @@ impl Import {
             return Ok(if self.is_stopped() { Flow::End } else { Flow::GoOn });
         }
         let mut feeding = self.feeding();
-        let mut last_try = false;
+        let mut has_waited = false;
         loop {
             let Feeding { load, pipeline, ticket } = &mut *feeding;
             if ticket.is_none() || self.is_stopped() {
@@ -239,14 +238,16 @@ impl Import {
             load.begin_row(pipeline, row, line);
             let next = match append(pipeline) {
                 Ok(()) => load.end_row(pipeline),
-                Err(failed) if failed.code == FULL && !last_try => {
+                Err(failed) if failed.code == FULL && !(has_waited && pipeline.shared().budget.is_idle()) => {
                     // What is on its way may be in the way, of this load or another. A row that finds no room then never will.
-                    last_try = true;
+                    has_waited = true;
                     load.undo_row(pipeline);
                     load.execute(pipeline);
                     let shared = Arc::clone(pipeline.shared());
                     drop(feeding);
-                    shared.budget.wait_until_idle(|| self.is_stopped());
+                    shared
+                        .budget
+                        .wait_until_idle(|| self.is_stopped() || self.tally.is_given_up());
                     feeding = self.feeding();
                     continue;
                 }
@@ -259,19 +260,34 @@ impl Import {
                 }
                 Err(failed) => load.fail_row(pipeline, &failed.command, failed.code, &failed.message),
             };
-            return Ok(match next {
-                Next::GoOn => Flow::GoOn,
-                Next::Stop => {
-                    pipeline.discard();
-                    Flow::End
-                }
-                Next::Wait => {
-                    let shared = Arc::clone(pipeline.shared());
-                    drop(feeding);
-                    shared.budget.wait_until_drained(|| self.is_stopped());
-                    Flow::GoOn
-                }
-            });
+            return Ok(self.follow(next, feeding));
+        }
+    }
+
+    /// The beginning or the end of a transaction.
+    fn transaction(&self, turn: impl FnOnce(&mut Load, &mut Pipeline) -> Next) -> Flow {
+        let mut feeding = self.feeding();
+        let Feeding { load, pipeline, ticket } = &mut *feeding;
+        if ticket.is_none() {
+            return Flow::End;
+        }
+        let next = turn(load, pipeline);
+        self.follow(next, feeding)
+    }
+
+    fn follow(&self, next: Next, mut feeding: MutexGuard<'_, Feeding>) -> Flow {
+        match next {
+            Next::GoOn => Flow::GoOn,
+            Next::Stop => {
+                feeding.pipeline.discard();
+                Flow::End
+            }
+            Next::Wait => {
+                let shared = Arc::clone(feeding.pipeline.shared());
+                drop(feeding);
+                shared.budget.wait_until_drained(|| self.is_stopped());
+                Flow::GoOn
+            }
         }
     }
 

@@ -146,10 +146,6 @@ impl Reader {
         })
     }
 
-    pub fn template(&self) -> &Template {
-        &self.plan.template
-    }
-
     /// The file, and how far it is read.
     pub fn about(&self) -> &Arc<About> {
         &self.about
