@@ -129,6 +129,8 @@ for (const [what, options] of MODES) {
     const synced = resolution(t, sets(bulk, 10, 10).sync())
     const asks = async () => /cmd=wait/.test(String(await witnessOf(t, { port }).client('LIST')))
     await until(asks)
+    // The answers are on their way through the proxy until then.
+    await until(() => bulk.stats().commands === 20)
     const reconnected = new Promise((resolve) => bulk.once('reconnect', resolve))
     proxy.resetAll()
     await reconnected
