@@ -787,3 +787,18 @@ test('a signal ends an import that waits for what the checkpoint holds', async (
   const importing = bulk.importFile(path, 'SET {id} {name}', { resume: true, signal })
   await t.throwsAsync(importing, { instanceOf: RespipeError, code: 'RESPIPE_ABORTED' })
 })
+
+test('with a signal that is aborted already nothing is loaded', async (t) => {
+  const bulk = pipelineFor(t, { port: server.port })
+  const path = fileFor(t, 'a.csv', 'id,name\naborted,Ada\n')
+  const options = { signal: AbortSignal.abort() }
+  const rows = [{ id: 'aborted', name: 'Ada' }]
+  for (const loading of [
+    bulk.importFile(path, 'SET {id} {name}', options),
+    bulk.load(rows, 'SET {id} {name}', options),
+  ]) {
+    const error = await t.throwsAsync(loading, { instanceOf: RespipeError, code: 'RESPIPE_ABORTED' })
+    t.like(error.outcome, { commands: 0, succeeded: 0 })
+  }
+  t.is(await client.exists('aborted'), 0)
+})

@@ -25,4 +25,23 @@ async function write(socket, data) {
   if (!socket.write(data)) await once(socket, 'drain')
 }
 
-module.exports = { openSocket, write }
+/** Smaller and larger ones were no faster. */
+const CHUNK = 64 * 1024
+
+/** Sends bytes that lie ready, until so many bytes of replies are there, of which only the length is looked at. */
+async function sendReady(server, bytes, replyBytes, clock) {
+  let expected = replyBytes
+  let finish
+  const finished = new Promise((resolve) => (finish = resolve))
+  const socket = await openSocket(server, (length) => {
+    expected -= length
+    if (expected <= 0) finish()
+  })
+  await clock(async () => {
+    for (let at = 0; at < bytes.length; at += CHUNK) await write(socket, bytes.subarray(at, at + CHUNK))
+    await finished
+  })
+  socket.destroy()
+}
+
+module.exports = { openSocket, sendReady, write }

@@ -126,10 +126,21 @@ class Load {
     const { resume, signal, onProgress, progressIntervalMs } = this.#options
     if (signal?.aborted) this.#abort()
     else signal?.addEventListener('abort', this.#abort, { once: true })
-    if (resume) {
+    if (resume && !this.isHalted) {
       const held = await this.unlessHalted(this.#host.lastCheckpoint())
-      if (this.isHalted) return
-      this.#first = firstRow(held)
+      if (!this.isHalted) this.#first = firstRow(held)
+    }
+    if (this.isHalted) {
+      this.#halt.error.outcome = {
+        commands: 0,
+        succeeded: 0,
+        failed: 0,
+        unknown: 0,
+        bytes: 0,
+        errors: {},
+        failures: [],
+      }
+      return
     }
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
