@@ -43,7 +43,7 @@ impl Gulp {
 
     /// Before the next wait.
     pub(super) fn plan(&mut self, stream: &mut impl LowWater, exchange: &Exchange) {
-        let is_last = exchange.has_written_all();
+        let is_last = exchange.has_written_all() || !exchange.reads_from_next();
         if !is_last && exchange.in_flight() < MUCH.min(exchange.window() / 2) {
             return self.end(stream);
         }

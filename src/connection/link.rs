@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -29,10 +29,20 @@ pub struct Link {
 impl Link {
     /// Nothing was said, and nobody hung up: a connection that was idle is good for more.
     pub async fn is_quiet(&mut self) -> bool {
+        // Polled once. Not by a timeout of zero, which costs a millisecond: the clock of the runtime knows no less.
+        poll_fn(|cx| Poll::Ready(self.looks_quiet(cx))).await
+    }
+
+    /// The link, if nothing was said as far as the runtime has heard by now.
+    pub fn if_quiet(mut self) -> Option<Self> {
+        let quiet = self.looks_quiet(&mut Context::from_waker(Waker::noop()));
+        quiet.then_some(self)
+    }
+
+    fn looks_quiet(&mut self, cx: &mut Context<'_>) -> bool {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);
-        // Polled once. Not by a timeout of zero, which costs a millisecond: the clock of the runtime knows no less.
-        poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_read(cx, &mut read).is_pending())).await
+        Pin::new(&mut self.stream).poll_read(cx, &mut read).is_pending()
     }
 }
 
@@ -43,6 +53,26 @@ impl Link {
 /// What `stream::connect`, `Connector::secure` and `handshake::login` say; where time is up,
 /// `Error::TlsInterrupted` in the TLS phase and `Error::Connect` in the others.
 pub async fn open(config: &Config, connector: &Connector) -> Result<Link, Error> {
+    open_and(config, connector, After::Ready).await
+}
+
+/// The same to a server that has let us in before, and that holds the connection back once it is logged in (`hold`).
+///
+/// # Errors
+///
+/// Those of [`open`].
+pub async fn open_held(config: &Config, connector: &Connector) -> Result<Link, Error> {
+    open_and(config, connector, After::Held).await
+}
+
+/// What a connection is when it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Ready,
+    Held,
+}
+
+async fn open_and(config: &Config, connector: &Connector, after: After) -> Result<Link, Error> {
     let address = config.server.to_string();
     let start = Instant::now();
     let limit = config.connect_timeout;
@@ -62,7 +92,12 @@ pub async fn open(config: &Config, connector: &Connector) -> Result<Link, Error>
         })??;
     let channel = stream.channel();
     let probe = Probe::of(config.replies);
-    let login = handshake::login(&mut stream, &config.login, probe, &address, channel);
+    let login = async {
+        match after {
+            After::Ready => handshake::login(&mut stream, &config.login, probe, &address, channel).await,
+            After::Held => handshake::login_held(&mut stream, &config.login, probe, &address, channel).await,
+        }
+    };
     let peer = timeout(left(), login)
         .await
         .map_err(|_| late_connect(&address, "the login was not answered", limit))??;

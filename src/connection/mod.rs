@@ -3,6 +3,7 @@
 pub mod fence;
 pub mod gulp;
 pub mod handshake;
+pub mod hold;
 pub mod link;
 pub mod pace;
 pub mod question;

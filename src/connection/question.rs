@@ -48,6 +48,27 @@ impl Link {
         }
     }
 
+    /// The same for several commands, written in one go.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub async fn ask_all(
+        &mut self,
+        name: &'static str,
+        requests: &[u8],
+        replies: usize,
+        limit: Duration,
+    ) -> Result<Vec<Value>, Error> {
+        let raw = self.converse(name, requests, replies, limit, MAX_ANSWER).await?;
+        let mut values = Vec::new();
+        let mut rest = raw.as_slice();
+        while let Some((value, length)) = value::parse(rest) {
+            values.push(value);
+            rest = &rest[length..];
+        }
+        Ok(values)
+    }
+
     /// As [`Self::ask`], with the reply as it came, of at most `ceiling` bytes.
     pub async fn ask_raw(
         &mut self,
@@ -56,8 +77,19 @@ impl Link {
         limit: Duration,
         ceiling: usize,
     ) -> Result<Vec<u8>, Error> {
+        self.converse(name, request, 1, limit, ceiling).await
+    }
+
+    async fn converse(
+        &mut self,
+        name: &'static str,
+        request: &[u8],
+        replies: usize,
+        limit: Duration,
+        ceiling: usize,
+    ) -> Result<Vec<u8>, Error> {
         let address = self.address.clone();
-        match timeout(limit, exchange(&mut self.stream, name, request, ceiling)).await {
+        match timeout(limit, exchange(&mut self.stream, name, request, replies, ceiling)).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(Wrong::Lost(reason))) => Err(Error::ConnectionLost { address, reason }),
             Ok(Err(Wrong::Violated(reason))) => Err(Error::Protocol { address, reason }),
@@ -78,7 +110,13 @@ impl From<std::io::Error> for Wrong {
     }
 }
 
-async fn exchange<S>(stream: &mut S, name: &str, request: &[u8], ceiling: usize) -> Result<Vec<u8>, Wrong>
+async fn exchange<S>(
+    stream: &mut S,
+    name: &str,
+    request: &[u8],
+    replies: usize,
+    ceiling: usize,
+) -> Result<Vec<u8>, Wrong>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -86,6 +124,8 @@ where
     stream.flush().await?;
     let mut scanner = Scanner::new();
     let mut reply = Vec::new();
+    // Of them so many are whole, in so many bytes.
+    let (mut count, mut whole) = (0, 0);
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let bytes = stream.read(&mut buffer).await?;
@@ -106,7 +146,8 @@ where
             }
             match step.done {
                 None => {}
-                Some(Kind::Push | Kind::Attribute) => reply.clear(),
+                Some(Kind::Push | Kind::Attribute) => reply.truncate(whole),
+                Some(_) if count + 1 < replies => (count, whole) = (count + 1, reply.len()),
                 Some(_) if input.is_empty() => return Ok(reply),
                 Some(_) => {
                     return Err(Wrong::Violated(format!(
@@ -142,7 +183,7 @@ mod tests {
             }
             drop(theirs);
         };
-        let (answer, ()) = tokio::join!(exchange(&mut ours, "PING", PING, ceiling), peer);
+        let (answer, ()) = tokio::join!(exchange(&mut ours, "PING", PING, 1, ceiling), peer);
         answer
     }
 

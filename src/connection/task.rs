@@ -1,9 +1,11 @@
 //! Owns the socket while it is up: always reads while it writes, and watches that something moves.
 //!
-//! Bytes go between the socket and the [`Exchange`]; new work and results go through the [`Driver`].
+//! Bytes go between the socket and the [`Exchange`]; new work and results go through the [`Driver`]. Where one connection takes
+//! over from another, there are two sockets for a while: the old one is read to its end, the next one is written to.
 
 use std::future::{poll_fn, ready};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use super::gulp::{Gulp, LowWater};
 use super::state::{Broken, Exchange};
 
 /// The loader, as the task sees it.
-pub trait Driver {
+pub trait Driver<S> {
     fn exchange(&mut self) -> &mut Exchange;
     /// Takes on new work, where there is any.
     fn refill(&mut self) -> Flow;
@@ -28,6 +30,31 @@ pub trait Driver {
     fn resume(&mut self) -> Flow;
     /// Lets the exchange write what the throttle leaves. Until when it holds back the rest, where it does.
     fn allow(&mut self) -> Option<Instant>;
+    /// The connection that goes on where this one has written its share, where the server holds one back.
+    fn successor(&mut self) -> Option<Successor<S>> {
+        None
+    }
+    /// There is not, but it will not be long.
+    fn awaits_successor(&self) -> bool {
+        false
+    }
+    /// It has taken over: nothing is left to be read on this one.
+    fn succeeded(&mut self, _old: S) {}
+}
+
+/// A connection on which the server does nothing before another one lets it go.
+pub struct Successor<S> {
+    pub stream: S,
+    /// What that one has to say.
+    pub release: Vec<u8>,
+}
+
+/// The connection at work, and for a while the one behind it.
+struct Line<'a, S> {
+    stream: &'a mut S,
+    next: Option<S>,
+    /// What it has taken over from.
+    before: Option<S>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,20 +134,25 @@ const READS_IN_A_ROW: usize = 4;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves until the connection ends; returns when something moved last, and why it ended.
-pub async fn serve<S>(stream: &mut S, driver: &mut impl Driver, wake: &Notify, stall: Duration) -> (Instant, Ended)
+pub async fn serve<S>(stream: &mut S, driver: &mut impl Driver<S>, wake: &Notify, stall: Duration) -> (Instant, Ended)
 where
     S: AsyncRead + AsyncWrite + LowWater + Unpin,
 {
     let mut gulp = Gulp::default();
-    let served = serve_in(stream, driver, wake, stall, &mut gulp).await;
+    let line = Line {
+        stream: &mut *stream,
+        next: None,
+        before: None,
+    };
+    let served = serve_in(line, driver, wake, stall, &mut gulp).await;
     // Whoever uses the stream after this waits for single replies.
     gulp.end(stream);
     served
 }
 
 async fn serve_in<S>(
-    stream: &mut S,
-    driver: &mut impl Driver,
+    mut line: Line<'_, S>,
+    driver: &mut impl Driver<S>,
     wake: &Notify,
     stall: Duration,
     gulp: &mut Gulp,
@@ -144,6 +176,14 @@ where
         if driver.refill() == Flow::Stop {
             return (moved_at, Ended::Stopped);
         }
+        if driver.exchange().may_hand_over() {
+            if let Some(Successor { stream, release }) = driver.successor() {
+                driver.exchange().hand_over(release);
+                line.next = Some(stream);
+            } else if driver.exchange().is_spent() && !driver.awaits_successor() {
+                return (moved_at, Ended::Spent);
+            }
+        }
         let held_back = driver.allow();
         if let Some(until) = held_back
             && until != turn.deadline()
@@ -160,7 +200,7 @@ where
         {
             pause.as_mut().reset(until);
         }
-        gulp.plan(stream, driver.exchange());
+        gulp.plan(line.stream, driver.exchange());
         let lingering = gulp.until();
         if let Some(until) = lingering
             && until != linger.deadline()
@@ -171,21 +211,24 @@ where
         let replies = driver.exchange().replies();
         tokio::select! {
             biased;
-            moved = poll_fn(|cx| poll_io(Pin::new(stream), driver.exchange(), &mut buffer, cx)) => {
+            moved = poll_fn(|cx| poll_io(&mut line, driver.exchange(), &mut buffer, cx)) => {
                 // A reply that is only half there is no progress: else one byte a minute would do.
                 let written = matches!(moved, Ok(Moved { written, .. }) if written > 0);
                 if matches!(moved, Ok(Moved { read: true, .. })) {
-                    gulp.has_read(stream);
+                    gulp.has_read(line.stream);
                 }
                 if written || driver.exchange().replies() > replies {
                     moved_at = Instant::now();
+                }
+                if let Some(old) = line.before.take() {
+                    driver.succeeded(old);
                 }
                 match moved {
                     // A peer that never pauses leaves the watchdog no turn.
                     Ok(_) if !idle && moved_at.elapsed() >= stall => return (moved_at, Ended::Stalled),
                     Ok(_) => {
                         // Who takes over from a connection passes on what it has settled.
-                        if driver.exchange().is_spent() {
+                        if driver.exchange().is_spent() && !driver.awaits_successor() {
                             return (moved_at, Ended::Spent);
                         }
                         // The rest of the window before anybody is told.
@@ -199,7 +242,7 @@ where
                     Err(Failed::Broken(broken)) => return (moved_at, broken.into()),
                     Err(Failed::Write(ended)) => {
                         buffer.resize(READ_BYTES, 0);
-                        return (moved_at, last_words(stream, driver, wake, &mut buffer, ended).await);
+                        return (moved_at, last_words(line.stream, driver, wake, &mut buffer, ended).await);
                     }
                 }
             }
@@ -209,7 +252,7 @@ where
             }
             () = wake.notified() => {}
             () = &mut turn, if held_back.is_some() => {}
-            () = &mut linger, if lingering.is_some() => gulp.lift(stream),
+            () = &mut linger, if lingering.is_some() => gulp.lift(line.stream),
             () = &mut pause, if paused.is_some() => {
                 if driver.resume() == Flow::Stop {
                     return (moved_at, Ended::Moved);
@@ -227,7 +270,7 @@ where
 }
 
 /// Nothing is expected of the server.
-fn is_idle(driver: &mut impl Driver) -> bool {
+fn is_idle<S>(driver: &mut impl Driver<S>) -> bool {
     let exchange = driver.exchange();
     exchange.is_idle() || exchange.is_waiting() || exchange.is_held_back()
 }
@@ -245,7 +288,7 @@ enum Failed {
 
 /// Reads, where there is a buffer, and writes what is possible now. Ready as soon as anything moved.
 fn poll_io<S>(
-    mut stream: Pin<&mut S>,
+    line: &mut Line<'_, S>,
     exchange: &mut Exchange,
     buffer: &mut [u8],
     cx: &mut Context<'_>,
@@ -257,7 +300,7 @@ where
     let reads = if buffer.is_empty() { 0 } else { READS_IN_A_ROW };
     for _ in 0..reads {
         let mut read = ReadBuf::new(buffer);
-        match stream.as_mut().poll_read(cx, &mut read) {
+        match Pin::new(&mut *line.stream).poll_read(cx, &mut read) {
             Poll::Pending => break,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Read(Ended::lost(&error)))),
             Poll::Ready(Ok(())) if read.filled().is_empty() => {
@@ -271,10 +314,15 @@ where
                 if let Err(broken) = exchange.received(read.filled()) {
                     return Poll::Ready(Err(Failed::Broken(broken)));
                 }
+                if exchange.reads_from_next()
+                    && let Some(next) = line.next.take()
+                {
+                    line.before = Some(mem::replace(line.stream, next));
+                }
             }
         }
     }
-    let written = match poll_write(stream, exchange, cx) {
+    let written = match poll_write(line, exchange, cx) {
         Poll::Ready(Ok(written)) => written,
         Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Write(Ended::lost(&error)))),
         Poll::Pending => 0,
@@ -290,10 +338,20 @@ where
 }
 
 /// Pending where nothing may or can be written.
-fn poll_write<S>(mut stream: Pin<&mut S>, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+fn poll_write<S>(line: &mut Line<'_, S>, exchange: &mut Exchange, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
 where
     S: AsyncWrite + Unpin,
 {
+    let mut stream = Pin::new(&mut *line.stream);
+    if exchange.writes_to_next()
+        && let Some(next) = &mut line.next
+    {
+        // What TLS holds back of the old one's last words.
+        if let Poll::Ready(Err(error)) = stream.poll_flush(cx) {
+            return Poll::Ready(Err(error));
+        }
+        stream = Pin::new(next);
+    }
     let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
     let filled = exchange.writable(&mut slices);
     if filled == 0 {
@@ -338,7 +396,7 @@ fn head<'a>(slices: &'a [IoSlice<'_>], start: &mut [IoSlice<'a>]) -> usize {
 /// Writing has failed. Replies and the reason may still be on their way: reads to the end.
 async fn last_words<S>(
     stream: &mut S,
-    driver: &mut impl Driver,
+    driver: &mut impl Driver<S>,
     wake: &Notify,
     buffer: &mut [u8],
     ended: Ended,

@@ -8,6 +8,7 @@ mod connect;
 mod query;
 mod question;
 mod reporting;
+mod rotation;
 #[cfg(test)]
 pub(crate) mod server;
 mod standby;

@@ -13,10 +13,11 @@ use crate::error::Error;
 use crate::resp::reply::printable;
 use crate::resp::value::Value;
 
-/// A connection that was lost with something in flight.
+/// What was lost with something in flight.
 #[derive(Debug)]
 pub(super) struct Predecessor {
-    pub(super) peer: Peer,
+    /// One connection, or two where one was taking over from the other.
+    pub(super) peers: Vec<Peer>,
     pub(super) error: Error,
     pub(super) end: End,
 }
@@ -26,7 +27,12 @@ impl Loader {
     pub(super) async fn prepare_link(&mut self, link: &mut Link) -> Result<(), Error> {
         let limit = self.shared.config.stall_timeout;
         if let Some(predecessor) = &self.predecessor {
-            let fenced = fence(link, &predecessor.peer, limit).await?;
+            let mut fenced = Fenced::Done;
+            for peer in &predecessor.peers {
+                if let Fenced::Impossible(reason) = fence(link, peer, limit).await? {
+                    fenced = Fenced::Impossible(reason);
+                }
+            }
             if let Fenced::Impossible(reason) = fenced
                 && predecessor.end == End::Ours
             {
@@ -47,6 +53,7 @@ impl Loader {
             self.exchange.proven(done.saturating_sub(before), &cause);
         }
         self.try_transaction(link, limit).await?;
+        self.ask_to_hold(link, limit).await?;
         self.predecessor = None;
         self.audit.begin(&link.peer);
         Ok(())

@@ -4,7 +4,6 @@ use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -12,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::checkpoint::Checkpoint;
 use super::connect::{Before, connect};
 use super::question::{Audit, Question};
+use super::rotation::{GOODBYE, dismiss};
 use super::standby::Standby;
 use super::takeover::Predecessor;
 use super::{Notice, Ordered, Reason, Report, Shared, Work, lock};
@@ -20,12 +20,10 @@ use crate::connection::handshake::Peer;
 use crate::connection::link::Link;
 use crate::connection::pace::Pace;
 use crate::connection::state::Exchange;
-use crate::connection::task::{Driver, End, Ended, Flow, serve};
+use crate::connection::stream::Stream;
+use crate::connection::task::{Driver, End, Ended, Flow, Successor, serve};
 use crate::error::Error;
 use crate::retry::{Backoff, Verdict};
-
-/// A clean goodbye (TLS tells the peer) may take so long.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Runs until the pipeline is stopped.
 pub async fn run(shared: Arc<Shared>) {
@@ -44,9 +42,13 @@ pub(super) struct Loader {
     /// Reply bytes that are counted as untaken and not reported yet.
     pub(super) kept: usize,
     /// The connection that takes over next, opened beforehand.
-    standby: Option<Standby>,
+    pub(super) standby: Option<Standby>,
+    /// The server is known to hold one back that is asked for.
+    pub(super) holds_back: bool,
+    /// Who goes on where the connection at work ends, and is written to.
+    pub(super) next: Option<Peer>,
     /// Why the next connection is wanted.
-    reason: Reason,
+    pub(super) reason: Reason,
     /// The last connection, where it was lost with something in flight.
     pub(super) predecessor: Option<Predecessor>,
     /// Who answers.
@@ -91,6 +93,8 @@ impl Loader {
             next_index: 0,
             kept: 0,
             standby: None,
+            holds_back: false,
+            next: None,
             reason: Reason::Lost,
             predecessor: None,
             peer: None,
@@ -134,30 +138,6 @@ impl Loader {
         }
     }
 
-    /// The connection that was opened beforehand, where one is to take over and is still good.
-    async fn take_over(&mut self) -> Option<Link> {
-        let standby = self.standby.take_if(|_| self.reason == Reason::Rotation)?;
-        // The server has nothing to do. Where it can be given something at once, nobody hears before of what is over.
-        if !standby.is_up() || self.checkpoint.is_some() {
-            self.settle();
-        }
-        let mut link = self.unless_stopped(standby.link()).await.ok()??;
-        if !link.is_quiet().await {
-            return None;
-        }
-        // Whatever is wrong with it, the ordinary way finds out.
-        self.prepare_unless_stopped(&mut link).await.ok()?;
-        self.connected(&link);
-        Some(link)
-    }
-
-    /// Half of a connection's share is written: the next one is opened meanwhile.
-    fn prepare(&mut self) {
-        if self.standby.is_none() && self.exchange.is_half_spent() {
-            self.standby = Some(Standby::open(Arc::clone(&self.shared)));
-        }
-    }
-
     /// Tries as often as it may.
     async fn connect(&mut self) -> Result<Link, Error> {
         let shared = Arc::clone(&self.shared);
@@ -168,7 +148,7 @@ impl Loader {
                 link = connect(&shared, &mut self.backoff, self.waiting_since, self.connected_before) => link,
             }?;
             let Err(error) = self.prepare_unless_stopped(&mut link).await else {
-                self.connected(&link);
+                self.connected(&link.peer);
                 return Ok(link);
             };
             if Verdict::of(&error) == Verdict::GiveUp {
@@ -179,7 +159,7 @@ impl Loader {
         }
     }
 
-    async fn prepare_unless_stopped(&mut self, link: &mut Link) -> Result<(), Error> {
+    pub(super) async fn prepare_unless_stopped(&mut self, link: &mut Link) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         tokio::select! {
             biased;
@@ -188,14 +168,14 @@ impl Loader {
         }
     }
 
-    fn connected(&mut self, link: &Link) {
-        self.peer = Some(link.peer.clone());
+    pub(super) fn connected(&mut self, peer: &Peer) {
+        self.peer = Some(peer.clone());
         self.shared.live.connected.store(true, Relaxed);
         if self.connected_before == Before::Once {
             lock(&self.shared.known).totals.reconnects += 1;
             self.reconnected = Some(Notice::Reconnected {
                 reason: self.reason,
-                address: link.address.clone(),
+                address: self.shared.config.server.to_string(),
             });
             self.reason = Reason::Lost;
         } else {
@@ -212,6 +192,7 @@ impl Loader {
         self.paused_until = None;
         self.note_progress(moved_at);
         let address = link.address.clone();
+        let next = self.next.take();
         let (error, end) = match ended {
             Ended::Stopped => {
                 // The stop itself is seen to by `run`.
@@ -224,11 +205,16 @@ impl Loader {
                 return;
             }
             Ended::Spent => {
+                if std::env::var_os("TR").is_some() {
+                    eprintln!(
+                        "spent up={:?} held={:?}",
+                        self.standby.as_ref().map(|s| s.is_up()),
+                        self.standby.as_ref().map(|s| s.is_held())
+                    );
+                }
                 self.exchange.replaced();
                 self.reason = Reason::Rotation;
-                // Nothing is unread, so that it ends cleanly; nobody has to wait for that.
-                tokio::spawn(async move { timeout(GOODBYE, link.stream.shutdown()).await });
-                return;
+                return dismiss(link.stream);
             }
             Ended::Violated(reason) => (Error::Protocol { address, reason }, End::Ours),
             Ended::Refused(reason) if reason.contains("NOPERM") => (Error::Auth { address, reason }, End::Ours),
@@ -243,6 +229,8 @@ impl Loader {
                 let after = shared.config.stall_timeout;
                 (Error::Stalled { address, after }, End::Ours)
             }
+            // Of two connections one was ended here.
+            Ended::Lost { reason, .. } if next.is_some() => (Error::ConnectionLost { address, reason }, End::Ours),
             Ended::Lost { reason, end } => (Error::ConnectionLost { address, reason }, end),
         };
         if end == End::Ours {
@@ -252,7 +240,7 @@ impl Loader {
         if self.exchange.in_flight() > 0 {
             self.tried_transaction = false;
             self.predecessor = Some(Predecessor {
-                peer: link.peer,
+                peers: self.peer.iter().cloned().chain(next).collect(),
                 error: error.clone(),
                 end,
             });
@@ -322,7 +310,7 @@ impl Loader {
         self.shared.budget.keep(-self.kept.cast_signed());
     }
 
-    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
+    pub(super) async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Result<T, Error> {
         tokio::select! {
             biased;
             error = self.shared.stop_signal() => Err(error),
@@ -403,7 +391,7 @@ impl Loader {
     }
 }
 
-impl Driver for Loader {
+impl Driver<Stream> for Loader {
     fn exchange(&mut self) -> &mut Exchange {
         &mut self.exchange
     }
@@ -457,6 +445,18 @@ impl Driver for Loader {
         // The time that we take ourselves is not one without progress.
         self.waiting_since = (self.waiting_since + pace.take_held()).min(Instant::now());
         held_back
+    }
+
+    fn successor(&mut self) -> Option<Successor<Stream>> {
+        self.next_in_line()
+    }
+
+    fn awaits_successor(&self) -> bool {
+        self.awaits_next()
+    }
+
+    fn succeeded(&mut self, old: Stream) {
+        self.has_succeeded(old);
     }
 
     fn settle(&mut self) {

@@ -32,6 +32,9 @@ const LOGIN: usize = 512;
 /// CLIENT REPLY OFF before commands, CLIENT REPLY ON and a fence behind them.
 const SILENCE: usize = 37 + 36 + 53;
 
+/// CLIENT UNBLOCK behind the last fence, on a connection that another one follows.
+const RELEASE: usize = 40;
+
 /// A fence, a MULTI, an EXEC.
 const SMALL_FRAME: usize = 53;
 
@@ -101,7 +104,8 @@ fn most_unanswered(plan: &Plan, log: &Log) -> usize {
         Replies::Off => options.window / 2 + largest + SILENCE,
     };
     let alone = plan.batches.iter().map(alone).max().unwrap_or(0);
-    options.window.max(alone).max(LOGIN)
+    let release = if options.reconnect_every > 0 { RELEASE } else { 0 };
+    options.window.max(alone).max(LOGIN) + release
 }
 
 /// The first command of an old connection that was done after one of a newer connection.

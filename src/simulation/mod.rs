@@ -19,6 +19,7 @@
 //!
 //! - no fence: without CLIENT KILL on the new connection, I7 breaks after a stall
 //! - the end of a connection taken for the fence: I7 breaks where somebody in between ended it, and the server reads on
+//! - the next connection written to without being held back: I7 breaks
 //! - everything sent again: I1 breaks at the first INCR that was done and not answered
 //!
 //! What is new is added as a field of `Options`, drawn in `Options::draw` and passed on in `Plan::config`; what it allows,
@@ -81,6 +82,7 @@ const EXPECTED: &[(&str, usize)] = &[
     ("done after the last report", 8),
     ("a connection replaced", 240),
     ("a rotation", 250),
+    ("a connection let go", 120),
     ("given up", 45),
     ("a stop", 35),
     ("something failed", 270),

@@ -40,6 +40,8 @@ pub(super) struct Applied {
 struct Client {
     connection: usize,
     address: String,
+    /// Within a WAIT without end.
+    blocked: bool,
 }
 
 /// One connection, as the server sees it.
@@ -76,6 +78,8 @@ pub(super) struct Answer {
     pub(super) reply: String,
     /// Connections that it ends.
     pub(super) kills: Vec<usize>,
+    /// A connection that goes on.
+    pub(super) unblocks: Option<usize>,
 }
 
 impl Session {
@@ -94,6 +98,7 @@ impl Server {
         let client = Client {
             connection,
             address: format!("10.0.0.1:{}", 40_000 + connection),
+            blocked: false,
         };
         self.clients.insert(self.last_id, client);
         Session {
@@ -115,6 +120,11 @@ impl Server {
     pub(super) fn knows(&self, session: &Session) -> bool {
         let client = self.clients.get(&session.id);
         client.is_some_and(|client| client.connection == session.connection)
+    }
+
+    /// Nothing of it is executed for now.
+    pub(super) fn holds_back(&self, session: &Session) -> bool {
+        self.clients.get(&session.id).is_some_and(|client| client.blocked)
     }
 
     /// Comes back with all its data, and without its connections.
@@ -158,7 +168,7 @@ impl Server {
                 queued.push(words);
                 "+QUEUED\r\n".to_owned()
             }
-            (_, None, None) => self.run(session, &words, &mut answer.kills),
+            (_, None, None) => self.run(session, &words, &mut answer),
         };
         self.errors += answer
             .reply
@@ -180,11 +190,11 @@ impl Server {
         if std::mem::take(&mut session.aborted) == Aborted::Yes {
             return "-EXECABORT Transaction discarded because of previous errors.\r\n".to_owned();
         }
-        let mut kills = Vec::new();
-        array(queued.iter().map(|words| self.run(session, words, &mut kills)))
+        let mut answer = Answer::default();
+        array(queued.iter().map(|words| self.run(session, words, &mut answer)))
     }
 
-    fn run(&mut self, session: &mut Session, words: &[String], kills: &mut Vec<usize>) -> String {
+    fn run(&mut self, session: &mut Session, words: &[String], answer: &mut Answer) -> String {
         if let Some(reply) = self.data.run(words) {
             if let Some(tag) = tag(words).filter(|_| !reply.starts_with('-')) {
                 self.applied.push(Applied {
@@ -225,10 +235,17 @@ impl Server {
                 self.errors
             )),
             // One replica, which is never behind.
-            ["WAIT", ..] => ":1\r\n".to_owned(),
+            ["WAIT", "0" | "1", _] => ":1\r\n".to_owned(),
+            ["WAIT", _, "0"] => {
+                if let Some(client) = self.clients.get_mut(&session.id) {
+                    client.blocked = true;
+                }
+                String::new()
+            }
+            ["CLIENT", "UNBLOCK", id] => self.unblock(id, answer),
             ["CLIENT", "ID"] => format!(":{}\r\n", session.id),
             ["CLIENT", "INFO"] => bulk(&self.describe(session.id)),
-            ["CLIENT", "KILL", filters @ ..] => self.kill(filters, kills),
+            ["CLIENT", "KILL", filters @ ..] => self.kill(filters, &mut answer.kills),
             ["CLIENT", "REPLY", "OFF"] => {
                 session.replies = Replies::Off;
                 String::new()
@@ -247,6 +264,16 @@ impl Server {
     fn describe(&self, id: i64) -> String {
         let address = self.clients.get(&id).map_or("?", |client| &client.address);
         format!("id={id} addr={address} laddr=10.0.0.2:6379 fd=8 name= age=0 idle=0 flags=N db=0 cmd=client|info\n")
+    }
+
+    fn unblock(&mut self, id: &str, answer: &mut Answer) -> String {
+        let client = id.parse().ok().and_then(|id: i64| self.clients.get_mut(&id));
+        let Some(client) = client.filter(|client| client.blocked) else {
+            return ":0\r\n".to_owned();
+        };
+        client.blocked = false;
+        answer.unblocks = Some(client.connection);
+        ":1\r\n".to_owned()
     }
 
     /// Ends those that all filters fit; tells how many.

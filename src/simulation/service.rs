@@ -23,6 +23,7 @@ impl World {
         let mut alive = self.server.knows(&session);
         while alive
             && self.now >= self.stalled_until
+            && !self.server.holds_back(&session)
             && let Some((words, length)) = command(&session.received[from..])
         {
             from += length;
@@ -35,6 +36,9 @@ impl World {
             self.pipes[at].reply(length, &answer.reply);
             for killed in answer.kills {
                 self.fence(killed);
+            }
+            if let Some(freed) = answer.unblocks {
+                self.go_on(freed);
             }
             self.next_trouble();
             alive = self.server.knows(&session);
@@ -79,6 +83,16 @@ impl World {
             });
         }
         self.end_by_server(at);
+    }
+
+    /// A connection that was held back is not any more: the reply to what held it, and whatever is behind that.
+    fn go_on(&mut self, at: usize) {
+        const REPLY: &str = ":1\r\n";
+
+        self.note("a connection let go");
+        self.pipes[at].reply(0, REPLY);
+        self.send(at, REPLY.len(), Event::Down);
+        self.schedule(0, Event::Serve(at));
     }
 
     fn next_trouble(&mut self) {

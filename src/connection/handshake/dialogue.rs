@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::stream::Channel;
 use super::super::tls;
+use super::objection::Objection;
 use crate::config::Login;
 use crate::error::Error;
 use crate::resp::reply::{self, Kind, Malformed, Scanner};
@@ -104,6 +105,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'a, S> {
             "more than one reply to {name}: {}",
             self.secrets.excerpt(&self.received)
         )))
+    }
+
+    pub(super) fn error_of(&self, objection: Objection, reply: &[u8]) -> Error {
+        objection.into_error(self.address, reply, self.secrets)
     }
 
     async fn write(&mut self, request: &[u8]) -> io::Result<()> {

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::dialogue::{Dialogue, Secrets};
 use self::exchange::{Exchange, exchanges};
 pub use self::objection::asks_to_come_back;
+use super::hold::hold;
 use super::stream::Channel;
 use crate::config::{Login, Replies};
 use crate::error::Error;
@@ -88,19 +89,73 @@ where
     let mut peer = Peer::default();
     let mut ahead: VecDeque<Exchange> = exchanges(login, probe).into();
     while let Some(exchange) = ahead.pop_front() {
-        dialogue.send(&exchange.request).await;
-        for asked in &exchange.asked {
-            let reply = dialogue.reply(asked.name).await?;
-            let inserted = asked
-                .judge(&reply.value, login, probe, &mut peer)
-                .map_err(|objection| objection.into_error(address, &reply.bytes, &secrets))?;
-            for exchange in inserted.into_iter().rev() {
-                ahead.push_front(exchange);
-            }
-        }
-        if let Some(last) = exchange.asked.last() {
-            dialogue.expect_silence(last.name)?;
+        for exchange in turn(&mut dialogue, &exchange, login, probe, &mut peer)
+            .await?
+            .into_iter()
+            .rev()
+        {
+            ahead.push_front(exchange);
         }
     }
     Ok(peer)
+}
+
+/// The same in one write, for a server that has let us in before, and that holds this connection back behind it.
+///
+/// # Errors
+/// Those of [`login`].
+pub async fn login_held<S>(
+    stream: &mut S,
+    login: &Login,
+    probe: Probe,
+    address: &str,
+    channel: Channel,
+) -> Result<Peer, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let secrets = Secrets::of(login);
+    let mut dialogue = Dialogue::new(stream, &secrets, address, channel);
+    let mut peer = Peer::default();
+    let mut all = Exchange {
+        request: Vec::new(),
+        asked: Vec::new(),
+    };
+    for exchange in exchanges(login, probe) {
+        all.request.extend(exchange.request);
+        all.asked.extend(exchange.asked);
+    }
+    // Looked at before the last reply goes out.
+    all.request.extend(hold());
+    if turn(&mut dialogue, &all, login, probe, &mut peer).await?.is_empty() {
+        return Ok(peer);
+    }
+    Err(Error::Protocol {
+        address: address.to_owned(),
+        reason: "it does not say at HELLO what it said before".to_owned(),
+    })
+}
+
+/// One exchange; returns those that have to come next.
+async fn turn<S>(
+    dialogue: &mut Dialogue<'_, S>,
+    exchange: &Exchange,
+    login: &Login,
+    probe: Probe,
+    peer: &mut Peer,
+) -> Result<Vec<Exchange>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut inserted = Vec::new();
+    dialogue.send(&exchange.request).await;
+    for asked in &exchange.asked {
+        let reply = dialogue.reply(asked.name).await?;
+        let judged = asked.judge(&reply.value, login, probe, peer);
+        inserted.extend(judged.map_err(|objection| dialogue.error_of(objection, &reply.bytes))?);
+    }
+    if let Some(last) = exchange.asked.last() {
+        dialogue.expect_silence(last.name)?;
+    }
+    Ok(inserted)
 }

@@ -22,6 +22,8 @@ pub(super) enum Frame {
     Exec(u64),
     Fence(Fence),
     Question(Question),
+    /// Lets the next connection go: the last word on this one.
+    Release(Vec<u8>),
 }
 
 /// A command of ours that ends a transaction of the batch.
@@ -53,6 +55,7 @@ impl Frame {
             Self::Exec(_) => b"*1\r\n$4\r\nEXEC\r\n",
             Self::Fence(fence) => fence.request(),
             Self::Question(question) => &question.request,
+            Self::Release(request) => request,
         }
     }
 
@@ -69,12 +72,33 @@ impl Frame {
         each * data.unanswered() as usize
     }
 
+    /// What it counts for in the window.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            // Nothing of the load's.
+            Self::Release(_) => 0,
+            frame => frame.bytes().len(),
+        }
+    }
+
+    /// About so many of its bytes are answered.
+    pub(super) fn answered_bytes(&self) -> usize {
+        match self {
+            Self::Data(data) if data.answered > 0 => {
+                data.bytes().len() / data.commands() as usize * data.answered as usize
+            }
+            _ => 0,
+        }
+    }
+
     /// Within a transaction: once that is begun, it is written to its end.
     pub(super) fn is_within_transaction(&self) -> bool {
         match self {
             Self::Data(data) => data.transaction == Transaction::EachBatch,
             Self::Mark(_) | Self::Exec(_) => true,
-            Self::Silence | Self::Speech | Self::Multi(_) | Self::Fence(_) | Self::Question(_) => false,
+            Self::Silence | Self::Speech | Self::Multi(_) | Self::Fence(_) | Self::Question(_) | Self::Release(_) => {
+                false
+            }
         }
     }
 
@@ -85,7 +109,7 @@ impl Frame {
             Self::Data(data) => Some(data.batch),
             Self::Mark(mark) => Some(mark.batch),
             Self::Fence(fence) => fence.ends,
-            Self::Silence | Self::Speech | Self::Question(_) => None,
+            Self::Silence | Self::Speech | Self::Question(_) | Self::Release(_) => None,
         }
     }
 }

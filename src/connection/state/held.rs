@@ -141,7 +141,7 @@ impl Exchange {
     /// The server refuses some commands for now: they wait to be sent again, and nothing is in flight or half queued.
     pub fn is_waiting(&self) -> bool {
         let begun = self.frames.front().is_some_and(Frame::is_within_transaction);
-        !self.held.is_empty() && self.sent == 0 && self.offset == 0 && !begun
+        !self.held.is_empty() && self.sent == 0 && self.offset == 0 && !begun && self.handover.is_none()
     }
 
     /// What was refused for now was so because the server is no place to write to: another may be, under its name.

@@ -246,12 +246,12 @@ impl Exchange {
         }
     }
 
-    /// Fences within the work, and silence, are for the connection that they were meant for.
+    /// Fences within the work, silence and release are for the connection that they were meant for.
     fn drop_fences_within(&mut self) {
         self.frames.retain(|frame| {
             !matches!(
                 frame,
-                Frame::Silence | Frame::Speech | Frame::Fence(Fence { ends: None, .. })
+                Frame::Silence | Frame::Speech | Frame::Release(_) | Frame::Fence(Fence { ends: None, .. })
             )
         });
         self.drop_needless_fences();

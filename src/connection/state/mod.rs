@@ -15,11 +15,13 @@
 //!   a batch:           data … data fence
 //!   a transaction:     multi data … data [mark] exec fence; both kinds may take turns
 //!   with replies off:  silence … speech fence; nothing is said before the speech
+//!   a connection:      batches … [release, and what follows goes over the next one]
 //!
 //!   what the frame in front awaits:
 //!     multi  +OK             data   a reply each; in a transaction +QUEUED each
 //!     exec   an array of as many replies, or EXECABORT
 //!     fence  its own nonce, and nothing else
+//!     release  :1, the last word of its connection
 //! ```
 
 mod allowance;
@@ -27,6 +29,7 @@ mod doubt;
 mod fence;
 mod frame;
 mod gathered;
+mod handover;
 mod held;
 #[cfg(test)]
 mod held_tests;
@@ -56,6 +59,7 @@ use std::time::Duration;
 pub use self::allowance::Allowed;
 use self::fence::Fence;
 use self::frame::{Data, Frame, Mark, Question};
+use self::handover::Handover;
 use self::held::Held;
 use self::open_batch::OpenBatch;
 pub use self::open_batch::{Finished, Listening, Settings};
@@ -101,6 +105,8 @@ pub struct Exchange {
     allowance: Option<usize>,
     /// Batches wholly written to this connection.
     written_batches: u32,
+    /// Where the next connection goes on before this one has answered.
+    handover: Option<Handover>,
     reader: Reader,
     /// Those that are not over, in order; their serials are consecutive.
     batches: VecDeque<OpenBatch>,
@@ -148,6 +154,7 @@ impl Exchange {
             in_flight: 0,
             allowance: settings.throttled.then_some(0),
             written_batches: 0,
+            handover: None,
             reader: Reader::new(),
             batches: VecDeque::new(),
             serial: 0,
@@ -257,18 +264,20 @@ impl Exchange {
 
     /// Nothing is left to be written or answered.
     pub fn is_idle(&self) -> bool {
-        self.frames.is_empty() && self.held.is_empty()
+        self.frames.is_empty() && self.held.is_empty() && self.handover.is_none()
     }
 
     /// This connection has had its share of batches, and has answered them all.
     pub fn is_spent(&self) -> bool {
-        self.is_quota(self.written_batches) && self.sent == 0
+        self.has_written_all() && self.sent == 0 && self.handover.is_none()
     }
 
-    /// Half of that share is written: time to open the next connection.
+    /// The connection is at work, and half of its share is there: time to open the next one.
     pub fn is_half_spent(&self) -> bool {
-        let every = self.settings.reconnect_every;
-        every > 0 && self.written_batches >= every.div_ceil(2)
+        let every = u64::from(self.settings.reconnect_every);
+        let written = u64::from(self.written_batches);
+        // Those written and not answered count twice: it may be early, which costs little, and not late.
+        every > 0 && written + self.in_flight as u64 > 0 && written + self.open_batches() >= every.div_ceil(2)
     }
 
     /// A spent connection is replaced by one to the same server.
@@ -298,12 +307,12 @@ impl Exchange {
         self.settings.max_in_flight
     }
 
-    /// Bytes of the replies to what was written, if they are as short as replies can be.
+    /// Bytes of the replies to what was written to the connection that is read, if they are as short as replies can be.
     pub fn owed(&self) -> usize {
         if self.is_silent() {
             return 0;
         }
-        self.frames.iter().take(self.sent).map(Frame::owed).sum()
+        self.frames.iter().take(self.worth_waiting_for()).map(Frame::owed).sum()
     }
 
     /// Grows with every reply that was completed.
@@ -370,6 +379,8 @@ impl Exchange {
     pub fn received(&mut self, mut input: &[u8]) -> Result<(), Broken> {
         while !input.is_empty() {
             let consumed = match self.frames.front() {
+                _ if self.handover.is_some() && self.reads_from_next() => self.released(input)?,
+                Some(Frame::Release(_)) => self.release_reply(input)?,
                 None => self.unasked(input)?,
                 Some(Frame::Question(_)) => self.question_reply(input)?,
                 Some(Frame::Fence(_)) => self.fence_reply(input)?,
@@ -398,6 +409,7 @@ impl Exchange {
         self.in_flight = 0;
         self.allowance = self.settings.throttled.then_some(0);
         self.written_batches = 0;
+        self.handover = None;
         self.reader = Reader::new();
         self.multi_accepted = false;
         self.trust = Trust::Whole;
@@ -406,8 +418,10 @@ impl Exchange {
     /// The frame in front is answered; it leaves the window.
     fn pop_answered(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
-        self.in_flight -= frame.bytes().len();
+        let bytes = frame.weight();
+        self.in_flight -= bytes;
         self.sent -= 1;
+        self.answered_before(bytes);
         Some(frame)
     }
 

@@ -458,19 +458,30 @@ fn a_connection_takes_its_share_of_batches_and_no_more() {
 }
 
 #[test]
-fn the_next_connection_is_wanted_when_half_the_share_is_written() {
+fn the_next_connection_is_wanted_when_half_the_share_is_there() {
     for (every, half) in [(1, 1), (2, 1), (3, 2), (10, 5)] {
         let mut exchange = Exchange::new(Settings {
             reconnect_every: every,
             ..plain()
         });
-        for written in 1..=every {
-            assert_eq!(exchange.is_half_spent(), written > half, "{written} of {every}");
+        let (mut model, mut session) = (Model::default(), Session::default());
+        for answered in 1..=every {
+            assert_eq!(exchange.is_half_spent(), answered > half, "{answered} of {every}");
             exchange.push(batch(&["SET a 1"]), 0);
-            write(&mut exchange, usize::MAX);
+            let written = write(&mut exchange, usize::MAX);
+            exchange.received(&session.feed(&mut model, &written)).unwrap();
         }
         assert!(exchange.is_half_spent());
     }
+    let mut ahead = Exchange::new(Settings {
+        reconnect_every: 10,
+        ..plain()
+    });
+    (0..5).for_each(|_| ahead.push(batch(&["SET a 1"]), 0));
+    assert!(!ahead.is_half_spent(), "nothing is written yet");
+    write(&mut ahead, 1);
+    assert!(ahead.is_half_spent());
+
     let mut never = Exchange::new(plain());
     never.push(batch(&["SET a 1"]), 0);
     write(&mut never, usize::MAX);

@@ -10,7 +10,7 @@ use crate::config::{Replies, Transaction};
 impl Exchange {
     /// Fills `slices` with what may be written now; returns how many were filled.
     pub fn writable<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        if self.awaits_first_multi() {
+        if self.awaits_first_multi() || self.is_early() {
             return 0;
         }
         let mut in_flight = self.in_flight;
@@ -42,6 +42,8 @@ impl Exchange {
             match frame {
                 Frame::Multi(_) if !self.multi_accepted && self.settings.replies != Replies::Off => break,
                 Frame::Fence(Fence { ends: Some(_), .. }) => batches += 1,
+                // What follows goes elsewhere.
+                Frame::Release(_) => break,
                 // What was sent again is answered before anything newer is sent.
                 Frame::Fence(_) if self.settings.replies != Replies::Off => break,
                 _ => {}
@@ -53,6 +55,9 @@ impl Exchange {
     /// Whether the frame at `at` may be written, with so many bytes and batches written before it.
     fn may_begin(&self, at: usize, in_flight: usize, batches: u32) -> bool {
         let frame = &self.frames[at];
+        if matches!(frame, Frame::Release(_)) {
+            return true;
+        }
         if self.is_quota(batches) {
             return false;
         }
@@ -92,7 +97,7 @@ impl Exchange {
             };
             let length = frame.bytes().len();
             if self.offset == 0 {
-                self.in_flight += length;
+                self.in_flight += frame.weight();
             }
             let step = bytes.min(length - self.offset);
             self.offset += step;
@@ -100,6 +105,7 @@ impl Exchange {
             if self.offset == length {
                 match frame {
                     Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
+                    Frame::Release(_) => self.written_batches = 0,
                     // A transaction counts once the server takes it.
                     Frame::Data(data)
                         if data.doubt != Doubt::None && (silent || data.transaction == Transaction::Off) =>

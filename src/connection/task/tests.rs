@@ -56,7 +56,7 @@ struct Worker {
     pace: Option<Pace>,
 }
 
-impl Driver for Worker {
+impl<S> Driver<S> for Worker {
     fn exchange(&mut self) -> &mut Exchange {
         &mut self.exchange
     }
@@ -100,7 +100,7 @@ async fn run<S: AsyncRead + AsyncWrite + LowWater + Unpin>(
     let served = serve(&mut stream, &mut worker, &desk.wake, stall);
     // Far beyond every deadline: what hangs fails.
     let (_, ended) = timeout(Duration::from_secs(1_000_000), served).await.expect("no hang");
-    worker.settle();
+    Driver::<S>::settle(&mut worker);
     (ended, worker)
 }
 
@@ -301,7 +301,7 @@ async fn the_end_is_told_idle_or_not() {
             "{ended:?}"
         );
         worker.exchange.disconnected(&lost());
-        worker.settle();
+        Driver::<DuplexStream>::settle(&mut worker);
         let expected: &[_] = if work { &[(1, 0, 2)] } else { &[] };
         assert_eq!(desk.counts(), expected);
     }
