@@ -104,6 +104,7 @@ impl Exchange {
                 _ => {}
             }
         }
+        self.unwritten_batches = 0;
         for batch in self.batches.drain(..) {
             self.finished.push(batch.finish(Some(cause.clone())));
         }
@@ -279,6 +280,8 @@ impl Exchange {
             batch.fenced |= batch.is_settled();
             !batch.fenced
         });
+        let ends = |frame: &&Frame| matches!(frame, Frame::Fence(Fence { ends: Some(_), .. }));
+        self.unwritten_batches = self.frames.iter().filter(ends).count();
         self.drop_leading_fences();
     }
 
