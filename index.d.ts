@@ -89,7 +89,8 @@ export interface BulkPipelineOptions {
   encoding?: 'utf8' | 'buffer'
   /**
    * Change to a fresh connection after this many batches, automatic ones too, losing nothing: the next one is opened and logged in
-   * beforehand, and takes over when the old one has answered everything. 0: never.
+   * beforehand, and takes over in order and without a pause (`WAIT`, `CLIENT UNBLOCK`; without a permission for them, once the old one has
+   * answered everything). 0: never.
    * @default 0
    */
   reconnectEvery?: number

@@ -44,6 +44,14 @@ const ROWS: Row[] = [
     permissions: { ...ECHO, '+multi': ['NOPERM', /'multi'/], '+exec': ['EXECABORT', /NOPERM .*'exec'/] },
   },
   { what: 'reconnectEvery', options: { reconnectEvery: 1 }, permissions: ECHO },
+  {
+    what: 'reconnectEvery without a pause',
+    options: { reconnectEvery: 2 },
+    besides: ['+echo'],
+    permissions: { '+info': ['', /./], '+wait': ['', /./], '+client|unblock': ['', /./] },
+    script: (t, place) => changesConnections(t, place, 'at work'),
+    without: (t, place) => changesConnections(t, place, 'idle'),
+  },
   { what: 'a db', options: { db: 3 }, permissions: { ...ECHO, '+select': ['RESPIPE_AUTH', /SELECT: NOPERM/] } },
   {
     what: 'a clientName',
@@ -184,6 +192,24 @@ async function loads(t: ExecutionContext, { options, admin }: Place) {
   t.is(succeeded, 10 * BATCHES)
   t.is(reconnects > 0, options.reconnectEvery !== undefined)
   t.is(await admin.dbsize(), 10 * BATCHES + (options.checkpoint ? 1 : 0))
+}
+
+/** Whether the connection before is let go while it still is at work. */
+async function changesConnections(t: ExecutionContext, { options, admin }: Place, before: 'at work' | 'idle') {
+  await admin.config('RESETSTAT')
+  const bulk = bulkFor(t, options)
+  for (let batch = 0; batch < 60; batch++) {
+    for (let i = 0; i < 1_000; i++) bulk.set(`key:${batch}:${i}`, i)
+    void bulk.exec()
+  }
+  const { succeeded, reconnects } = await resolution(t, bulk.close())
+  t.is(succeeded, 60_000)
+  t.true(reconnects >= 29, `${reconnects}`)
+  t.is(await admin.dbsize(), 60_000)
+  const unblocked = /cmdstat_client\|unblock:calls=(\d+)/.exec(await admin.info('commandstats'))
+  // Once it is tried whether that is possible.
+  const times = Number(unblocked?.[1] ?? 0)
+  t.true(before === 'idle' ? times <= 1 : times > 20, `${times} times in ${reconnects}`)
 }
 
 async function loadsInSilence(t: ExecutionContext, { options, admin }: Place, errors: number | null = null) {

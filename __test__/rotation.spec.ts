@@ -116,6 +116,30 @@ test('automatic batches count', async (t) => {
   )
 })
 
+for (const [mode, options] of Object.entries<BulkPipelineOptions>({
+  check: {},
+  transactions: { transaction: true },
+  off: { replies: 'off' },
+})) {
+  test(`${mode}: what is written to the next connection comes behind all of the one before`, async (t) => {
+    const { server, client } = await serverFor(t)
+    const bulk = bulkPipeline({ port: server.port, reconnectEvery: 3, ...options })
+    // More than is written to the next one beforehand, and less: some shares are of one kind, some of the other.
+    let next = 0
+    for (let batch = 0; batch < 240; batch++) {
+      const commands = batch % 20 < 10 ? 3_000 : 100
+      for (let i = 0; i < commands; i++) bulk.rpush('list', next++)
+      void bulk.exec()
+      if (bulk.needsDrain) await bulk.drain()
+    }
+    const { commands, failed, reconnects } = await bulk.close()
+    t.deepEqual([commands, failed], [next, 0])
+    t.true(reconnects >= 79, `${reconnects}`)
+    const list = await client.lrange('list', 0, -1)
+    t.deepEqual([list.length, list.findIndex((value, index) => value !== String(index))], [next, -1])
+  })
+}
+
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip
 
 onLinux('10,000 rotations leave no descriptor and no thread behind', async (t) => {

@@ -255,13 +255,18 @@ mod tests {
         let limit = Duration::from_secs(20);
         assert_eq!(link.ask("PING", PING, limit).await.unwrap(), Value::Integer(7));
 
+        theirs.write_all(b">1\r\n+a\r\n-ERR no\r\n*1\r\n:1\r\n").await.unwrap();
+        let answers = link.ask_all("PING", &[PING, PING].concat(), 2, limit).await.unwrap();
+        let list = Value::Array(vec![Value::Integer(1)]);
+        assert_eq!(answers, [Value::Error(b"ERR no".to_vec()), list]);
+
         let error = link.ask("PING", PING, Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(error.to_string(), "connection to h:1 stalled: no progress for 20 ms");
         theirs.write_all(b"?").await.unwrap();
         let error = link.ask("PING", PING, limit).await.unwrap_err();
         assert!(error.to_string().starts_with("protocol error of h:1: "), "{error}");
         // With what is unread it would be reset.
-        theirs.read_exact(&mut vec![0; 3 * PING.len()]).await.unwrap();
+        theirs.read_exact(&mut vec![0; 5 * PING.len()]).await.unwrap();
         drop(theirs);
         let error = link.ask("PING", PING, limit).await.unwrap_err();
         assert_eq!(error.code(), "RESPIPE_CONNECTION_LOST");

@@ -87,9 +87,6 @@ impl Loader {
     /// The next connection is the one at work.
     pub(super) fn has_succeeded(&mut self, old: Stream) {
         self.reason = Reason::Rotation;
-        if std::env::var_os("TR").is_some() {
-            eprintln!("succeeded");
-        }
         if let Some(peer) = self.next.take() {
             self.connected(&peer);
         }

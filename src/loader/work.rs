@@ -205,13 +205,6 @@ impl Loader {
                 return;
             }
             Ended::Spent => {
-                if std::env::var_os("TR").is_some() {
-                    eprintln!(
-                        "spent up={:?} held={:?}",
-                        self.standby.as_ref().map(|s| s.is_up()),
-                        self.standby.as_ref().map(|s| s.is_held())
-                    );
-                }
                 self.exchange.replaced();
                 self.reason = Reason::Rotation;
                 return dismiss(link.stream);

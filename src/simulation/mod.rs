@@ -19,7 +19,8 @@
 //!
 //! - no fence: without CLIENT KILL on the new connection, I7 breaks after a stall
 //! - the end of a connection taken for the fence: I7 breaks where somebody in between ended it, and the server reads on
-//! - the next connection written to without being held back: I7 breaks
+//! - two connections at work, and only the old one ended when they are lost: I7 breaks (seed 3073)
+//! - a server that does not hold the next connection back, though it seems so: I7 breaks
 //! - everything sent again: I1 breaks at the first INCR that was done and not answered
 //!
 //! What is new is added as a field of `Options`, drawn in `Options::draw` and passed on in `Plan::config`; what it allows,

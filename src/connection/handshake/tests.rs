@@ -1,6 +1,6 @@
 //! Logins, step by step.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::question::encode;
 use super::script::*;
@@ -237,6 +237,40 @@ async fn what_the_server_said_is_read_after_a_failed_write() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+}
+
+/// Logs in in one write, to a peer that says `greeting` at HELLO; tells what was written too.
+async fn in_one_write(greeting: &str) -> (Result<Peer, Error>, String) {
+    let (mut ours, mut theirs) = tokio::io::duplex(4096);
+    let peer = async {
+        let mut request = vec![0; 4096];
+        let length = theirs.read(&mut request).await.unwrap();
+        let request = String::from_utf8(request[..length].to_vec()).unwrap();
+        let (_, echo) = request.split_once("$4\r\nECHO\r\n$32\r\n").unwrap();
+        let rest = format!("+PONG\r\n-NOPERM no\r\n-NOPERM no\r\n$32\r\n{}\r\n", &echo[..32]);
+        theirs.write_all(format!("{greeting}{rest}").as_bytes()).await.unwrap();
+        (request, theirs)
+    };
+    let data = plain();
+    let login = login_held(&mut ours, &data, Probe::Nothing, "h:1", Channel::Plain);
+    let (told, (request, _theirs)) = tokio::join!(login, peer);
+    (told, request)
+}
+
+#[tokio::test]
+async fn who_is_held_back_logs_in_in_one_write() {
+    let (told, request) = in_one_write(&greeting()).await;
+    assert_eq!(told.unwrap().client_id, Some(42));
+    assert!(
+        request.ends_with("*3\r\n$4\r\nWAIT\r\n$10\r\n2147483647\r\n$1\r\n0\r\n"),
+        "{request}"
+    );
+
+    // It would have to be asked more, and answers nothing any more.
+    for greeting in ["-ERR unknown command 'HELLO'\r\n", "*2\r\n+mode\r\n+standalone\r\n"] {
+        let (told, _) = in_one_write(greeting).await;
+        assert!(matches!(told, Err(Error::Protocol { .. })), "{told:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::resp::reply::{Kind, excerpt};
 /// The next connection is written to once the old one has so little left, which keeps a server at work for some hundred
 /// microseconds: it takes less to hear of that. Not earlier: what Redis has read of a connection that is held back it does in one go when
 /// that is let go, before any reply goes out and anybody else is served; it reads 16 KiB each time that it has done as much.
-const TAIL: usize = 128 * 1024;
+pub(super) const TAIL: usize = 128 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Handover {

@@ -30,6 +30,8 @@ mod fence;
 mod frame;
 mod gathered;
 mod handover;
+#[cfg(test)]
+mod handover_tests;
 mod held;
 #[cfg(test)]
 mod held_tests;
