@@ -18,6 +18,7 @@ mod work;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -118,7 +119,7 @@ pub struct Shared {
     pub(crate) budget: Budget,
     pub(crate) pool: Arc<Pool>,
     inbox: Mutex<Inbox>,
-    /// Something is in the inbox, or the work is to stop.
+    /// Something is in the inbox that is waited for, or the work is to stop.
     wake: Notify,
     stop: watch::Sender<Option<Error>>,
     /// Made by whoever connects first: reading the system's certificates takes a while.
@@ -132,6 +133,9 @@ pub struct Shared {
 #[derive(Debug, Default)]
 struct Inbox {
     work: VecDeque<Work>,
+    /// The task may sleep until something comes. Else it has more to write than may go now, and looks here as soon as
+    /// anything moves: waking it before would cost both threads, and it could do nothing.
+    awaited: bool,
     /// Nobody will look into it any more, for this reason.
     closed: Option<Error>,
 }
@@ -212,8 +216,35 @@ impl Shared {
             inbox.work.push_back(Work::Batch(batch));
         }
         inbox.work.extend(report.map(Work::Report));
+        self.wake(inbox);
+    }
+
+    /// What was put into the inbox is taken on in time.
+    fn wake(&self, mut inbox: MutexGuard<'_, Inbox>) {
+        let awaited = mem::take(&mut inbox.awaited);
         drop(inbox);
-        self.wake.notify_one();
+        if awaited {
+            self.wake.notify_one();
+        }
+    }
+
+    /// What is in the inbox. `awaited`: for more of it the task is to be woken.
+    fn take_work(&self, awaited: bool) -> VecDeque<Work> {
+        let mut inbox = lock(&self.inbox);
+        inbox.awaited = awaited;
+        mem::take(&mut inbox.work)
+    }
+
+    /// Ends when something is in the inbox, or the work is to stop.
+    async fn wait_for_work(&self) {
+        let is_there = {
+            let mut inbox = lock(&self.inbox);
+            inbox.awaited = true;
+            !inbox.work.is_empty()
+        };
+        if !is_there {
+            self.wake.notified().await;
+        }
     }
 
     /// A row of a load makes no command: that counts as one that has failed.
@@ -236,8 +267,7 @@ impl Shared {
             return self.listener.notify(Notice::Answered { ticket, answer });
         }
         inbox.work.push_back(Work::Question(ticket, question));
-        drop(inbox);
-        self.wake.notify_one();
+        self.wake(inbox);
     }
 
     /// A batch that nobody will take on: none of it is done.
