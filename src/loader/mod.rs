@@ -95,6 +95,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// All has succeeded, and there is nothing else to tell.
+    pub fn is_plain(&self) -> bool {
+        self.error.is_none() && self.replies.is_empty() && self.outcome.succeeded == self.outcome.commands
+    }
+
     fn of(load: &Tally) -> Self {
         let known = load.look();
         Self {
