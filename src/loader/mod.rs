@@ -327,6 +327,11 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// A second window waits behind the one that may be on its way.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.budget.executed() / 2 >= self.config.max_in_flight
+    }
+
     /// Bytes executed and not yet answered are above an eighth of the ceiling.
     pub fn needs_drain(&self) -> bool {
         self.budget.needs_drain()
