@@ -5,6 +5,8 @@
 mod budget;
 mod checkpoint;
 mod connect;
+#[cfg(test)]
+mod inbox_tests;
 mod query;
 mod question;
 mod reporting;
