@@ -8,11 +8,11 @@ const { inspect } = require('node:util')
 const { describe, expand } = require('./lib/arguments.js')
 const native = require('./binding.js')
 const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
-const { publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
+const { isTraced, publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
 const { RespipeError } = require('./lib/errors.js')
 const { checkFile, importFile } = require('./lib/import.js')
 const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
-const { WatchedPromise } = require('./lib/promise.js')
+const { Watch } = require('./lib/promise.js')
 const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
 
@@ -30,6 +30,7 @@ const NOTICE = {
   UNREPORTED: 7,
   BROKEN: 8,
   MORE: 9,
+  SUCCEEDED: 10,
 }
 
 /** So many arguments are passed on one by one; many more would not fit on the stack. */
@@ -82,6 +83,21 @@ class BulkPipeline extends EventEmitter {
   #followers
   /** The first rejection that nobody handled. */
   #unreported
+  /** Looks after that for all promises. */
+  #watcher = {
+    take: () => this.#takeUnreported(),
+    has: () => this.#unreported !== undefined,
+    unhandled: (error, wasOverdue) => {
+      // What came first goes first, and from promise to promise until somebody hears it.
+      if (wasOverdue) this.#unreported = error
+      else this.#unreported ??= error
+      if (this.#automatic?.error === error) this.#automatic.thrown = false
+    },
+    handled: (error) => {
+      if (this.#unreported === error) this.#unreported = undefined
+      if (this.#automatic?.error === error) this.#automatic.thrown = true
+    },
+  }
   /** Automatic batches were given up, and no `exec()` has told so yet: `{ error, thrown, givenUp }`. */
   #automatic
   #timer
@@ -115,7 +131,14 @@ class BulkPipeline extends EventEmitter {
   }
 
   exec() {
-    return isPipeline(this) ? this.#watched(() => this.#execute()) : Promise.reject(notAPipeline('exec'))
+    if (!isPipeline(this)) return Promise.reject(notAPipeline('exec'))
+    if (isTraced() || this.#mapping || this.#ended !== undefined) return this.#watched(() => this.#execute())
+    // The same, as cheap as it can be.
+    this.#disarm()
+    this.#listen()
+    const watch = new Watch('exec', this.#watcher)
+    this.#start(watch, (ticket) => native.execute(this.#handle, ticket))
+    return watch.promise
   }
 
   sync() {
@@ -369,7 +392,7 @@ class BulkPipeline extends EventEmitter {
 
   #isHeard() {
     if (this.listenerCount('failure') > 0 || wantsFailures()) return true
-    return [...this.#loads.values()].some(({ listens }) => listens)
+    return this.#loads.size > 0 && [...this.#loads.values()].some(({ listens }) => listens)
   }
 
   /** What a load needs of the pipeline. */
@@ -423,18 +446,21 @@ class BulkPipeline extends EventEmitter {
 
   /** A promise for what native code will say under a new ticket. */
   #ticket(kind, start) {
+    return new Promise((resolve, reject) => this.#start({ resolve, reject, kind }, start))
+  }
+
+  /** Has native code settle `pending` under a new ticket. */
+  #start(pending, start) {
     tickets = (tickets + 1) >>> 0
     const ticket = tickets
-    return new Promise((resolve, reject) => {
-      this.#pending.set(ticket, { resolve, reject, kind })
-      if (this.#pending.size === 1) hold(this)
-      try {
-        start(ticket)
-      } catch (error) {
-        this.#settled(ticket)
-        reject(error)
-      }
-    })
+    this.#pending.set(ticket, pending)
+    if (this.#pending.size === 1) hold(this)
+    try {
+      start(ticket)
+    } catch (error) {
+      this.#settled(ticket)
+      pending.reject(error)
+    }
   }
 
   /** Takes a ticket off the list; returns its promise's ends. */
@@ -446,24 +472,12 @@ class BulkPipeline extends EventEmitter {
 
   /** The promise of an `exec`, `drain`, `sync` or `close`: throws what nobody heard of before. */
   #watched(start) {
-    let overdue = this.#takeUnreported()
-    return WatchedPromise.watch(start(), {
-      mayBeHandled: () => overdue === undefined && this.#unreported !== undefined,
-      thrown: (error) => {
-        if (error === undefined) overdue ??= this.#takeUnreported()
-        return overdue ?? error
-      },
-      unhandled: (error) => {
-        // What came first goes first, and from promise to promise until somebody hears it.
-        if (error === overdue) this.#unreported = error
-        else this.#unreported ??= error
-        if (this.#automatic?.error === error) this.#automatic.thrown = false
-      },
-      handled: (error) => {
-        if (this.#unreported === error) this.#unreported = undefined
-        if (this.#automatic?.error === error) this.#automatic.thrown = true
-      },
-    })
+    const watch = new Watch('', this.#watcher)
+    start().then(
+      (value) => watch.resolve(value),
+      (error) => watch.reject(error),
+    )
+    return watch.promise
   }
 
   #takeUnreported() {
@@ -517,6 +531,7 @@ class BulkPipeline extends EventEmitter {
   }
 
   #disarm() {
+    if (this.#timer === undefined) return
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -542,6 +557,10 @@ class BulkPipeline extends EventEmitter {
   /** Native code has something to say. */
   #hear(kind, details) {
     switch (kind) {
+      case NOTICE.SUCCEEDED: {
+        const [ticket, commands, bytes] = details
+        return this.#executed(ticket, allSucceeded(commands, bytes))
+      }
       case NOTICE.EXECUTED:
         return this.#executed(...details)
       case NOTICE.SETTLED:
@@ -734,6 +753,11 @@ function mappingError(name) {
 /** For `const { hset } = bulk`. */
 function notAPipeline(name) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', `${name} must be called on a pipeline: bulk.${name}(…)`)
+}
+
+/** The outcome of a batch without anything to tell: made here, which takes a tenth of what native code would. */
+function allSucceeded(commands, bytes) {
+  return { commands, succeeded: commands, failed: 0, unknown: 0, bytes, errors: {}, failures: [] }
 }
 
 /** Commands of which the server has said nothing. */

@@ -65,6 +65,34 @@ test('commands are executed in order, over batches that nobody awaits', async (t
   )
 })
 
+test('a loop that never lets go of the thread is under way before it ends', async (t) => {
+  for (const options of [{}, { maxBufferedBytes: 20_000, whenFull: 'block' as const }]) {
+    const bulk = open(t, options)
+    const deadline = performance.now() + 10_000
+    let batches = 0
+    while (bulk.stats().succeeded < 5_000 && performance.now() < deadline) {
+      void bulk.set('loop', batches++).exec()
+    }
+    t.true(bulk.stats().succeeded >= 5_000)
+    const { commands, succeeded } = await bulk.sync()
+    t.deepEqual([commands, succeeded], [batches, batches])
+    t.is(await witness.get('loop'), String(batches - 1))
+  }
+})
+
+test('batches that come one by one are each sent at once', async (t) => {
+  const bulk = open(t)
+  // Behind more than a window, and each of the few behind that.
+  for (let number = 0; number < 100; number++) void bulk.set('one by one', 'x'.repeat(50_000)).exec()
+  for (let number = 0; number < 200; number++) {
+    void bulk.set('one by one', number).exec()
+    if (number % 3 === 0) await delay(1)
+    if (number % 7 === 0) t.is((await bulk.get('one by one').exec()).succeeded, 1)
+  }
+  t.like(await bulk.sync(), { commands: 329, succeeded: 329 })
+  t.is(await witness.get('one by one'), '199')
+})
+
 test('an exec tells what was sent', async (t) => {
   const bulk = open(t)
   bulk.set('told', 'é').hset('told:hash', 'a', 1, 'b', 2.5)

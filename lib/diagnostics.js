@@ -55,4 +55,4 @@ function countsOf({ commands, succeeded, failed, unknown, bytes, errors }) {
   return { commands, succeeded, failed, unknown, bytes, errors }
 }
 
-module.exports = { publishFailure, publishReconnect, traceExec, wantsFailures }
+module.exports = { isTraced, publishFailure, publishReconnect, traceExec, wantsFailures }

@@ -15,39 +15,13 @@ class WatchedPromise extends Promise {
     return Promise
   }
 
-  /**
-   * Settles in the very turn in which `work` does: of two that are over, the first has told its watcher when the
-   * second looks for what to throw.
-   *
-   * @param {Promise<T>} work
-   * @param {object} watcher
-   * @param {(reason: unknown) => unknown} watcher.thrown what to reject with, if anything; `reason` is the work's own
-   * @param {(reason: unknown) => void} watcher.unhandled told of a rejection that nobody handles so far
-   * @param {() => boolean} watcher.mayBeHandled whether what would be thrown came up since this was asked for
-   * @param {(reason: unknown) => void} watcher.handled told when somebody handles it after all
-   */
-  static watch(work, watcher) {
-    const watched = new WatchedPromise((resolve, reject) => {
-      // Refers to `watched` a turn later, when it is there.
-      const refuse = (reason) => {
-        if (!watched.#handled) {
-          watched.#onHandled = () => watcher.handled(reason)
-          watcher.unhandled(reason)
-        }
-        reject(reason)
-      }
-      const settle = (value) => {
-        const reason = watcher.thrown()
-        if (reason === undefined) resolve(value)
-        else refuse(reason)
-      }
-      // Of a rejection that has just been told, a handler may come in the same turn.
-      const fulfil = (value) => (watcher.mayBeHandled() ? setImmediate(settle, value) : settle(value))
-      work.then(fulfil, (reason) => refuse(watcher.thrown(reason)))
-    })
-    // Keeps Node.js from ending the process; does not count as handling.
-    super.prototype.then.call(watched, undefined, () => {})
-    return watched
+  /** Rejected later, it does not end the process. True where nobody handles that so far: whoever does calls `onHandled`. */
+  static quiet(promise, onHandled) {
+    // Does not count as handling.
+    super.prototype.then.call(promise, undefined, nothing)
+    if (promise.#handled) return false
+    promise.#onHandled = onHandled
+    return true
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- it is a promise
@@ -60,4 +34,58 @@ class WatchedPromise extends Promise {
   }
 }
 
-module.exports = { WatchedPromise }
+function nothing() {}
+
+/**
+ * A watched promise and its two ends. Few objects: there is one for each `exec()` that is under way, and some thousands may be.
+ *
+ * What was rejected before and nobody handled, it rejects with in place of its own.
+ */
+class Watch {
+  #resolve
+  #reject
+  #watcher
+  #overdue
+
+  /**
+   * @param {string} kind what is waited for
+   * @param {object} watcher the same for all that belong together
+   * @param {() => unknown} watcher.take what is overdue, if anything: from here on it is the caller's to reject with
+   * @param {() => boolean} watcher.has whether there is anything
+   * @param {(reason: unknown, wasOverdue: boolean) => void} watcher.unhandled told of a rejection that nobody handles so far
+   * @param {(reason: unknown) => void} watcher.handled told when somebody handles it after all
+   */
+  constructor(kind, watcher) {
+    this.kind = kind
+    this.#watcher = watcher
+    this.#overdue = watcher.take()
+    this.promise = new WatchedPromise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /**
+   * Settles in this very turn: of two that are over, the first has told its watcher when the second looks for what to
+   * throw. But of a rejection that has just been told, a handler may come in the same turn.
+   */
+  resolve(value) {
+    if (this.#overdue === undefined && this.#watcher.has()) setImmediate(() => this.#settle(value))
+    else this.#settle(value)
+  }
+
+  reject(reason) {
+    const watcher = this.#watcher
+    const told = this.#overdue ?? reason
+    if (WatchedPromise.quiet(this.promise, () => watcher.handled(told))) watcher.unhandled(told, told === this.#overdue)
+    this.#reject(told)
+  }
+
+  #settle(value) {
+    this.#overdue ??= this.#watcher.take()
+    if (this.#overdue === undefined) this.#resolve(value)
+    else this.reject(this.#overdue)
+  }
+}
+
+module.exports = { Watch }

@@ -22,6 +22,7 @@ const GIVEN_UP: u32 = 6;
 const UNREPORTED: u32 = 7;
 const BROKEN: u32 = 8;
 const MORE: u32 = 9;
+const SUCCEEDED: u32 = 10;
 
 /// Calls `dispatch(handle, kind, …)`.
 pub(super) fn deliver(
@@ -39,8 +40,15 @@ pub(super) fn deliver(
     let call = |kind: u32, details: &[sys::napi_value]| call(js, dispatch, handle, kind, details);
     match notice {
         Notice::Executed { ticket, report } => {
-            shared.taken(report.replies.len());
             let collects = shared.config.replies == Replies::Collect;
+            if !collects && report.is_plain() {
+                let Outcome { commands, bytes, .. } = report.outcome;
+                return call(
+                    SUCCEEDED,
+                    &[js.count(u64::from(ticket))?, js.count(commands)?, js.count(bytes)?],
+                );
+            }
+            shared.taken(report.replies.len());
             // Whatever happens, the promise must hear of it.
             let (result, error) = match batch_result(js, &report, collects, encoding) {
                 Ok(result) => (result, report.error),

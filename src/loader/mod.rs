@@ -5,6 +5,8 @@
 mod budget;
 mod checkpoint;
 mod connect;
+#[cfg(test)]
+mod inbox_tests;
 mod query;
 mod question;
 mod reporting;
@@ -19,6 +21,7 @@ mod work;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -95,6 +98,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// All has succeeded, and there is nothing else to tell.
+    pub fn is_plain(&self) -> bool {
+        self.error.is_none() && self.replies.is_empty() && self.outcome.succeeded == self.outcome.commands
+    }
+
     fn of(load: &Tally) -> Self {
         let known = load.look();
         Self {
@@ -119,7 +127,7 @@ pub struct Shared {
     pub(crate) budget: Budget,
     pub(crate) pool: Arc<Pool>,
     inbox: Mutex<Inbox>,
-    /// Something is in the inbox, or the work is to stop.
+    /// Something is in the inbox that is waited for, or the work is to stop.
     wake: Notify,
     stop: watch::Sender<Option<Error>>,
     /// Made by whoever connects first: reading the system's certificates takes a while.
@@ -133,6 +141,9 @@ pub struct Shared {
 #[derive(Debug, Default)]
 struct Inbox {
     work: VecDeque<Work>,
+    /// The task may sleep until something comes. Else it has more to write than may go now, and looks here as soon as
+    /// anything moves: waking it before would cost both threads, and it could do nothing.
+    awaited: bool,
     /// Nobody will look into it any more, for this reason.
     closed: Option<Error>,
 }
@@ -213,8 +224,35 @@ impl Shared {
             inbox.work.push_back(Work::Batch(batch));
         }
         inbox.work.extend(report.map(Work::Report));
+        self.wake(inbox);
+    }
+
+    /// What was put into the inbox is taken on in time.
+    fn wake(&self, mut inbox: MutexGuard<'_, Inbox>) {
+        let awaited = mem::take(&mut inbox.awaited);
         drop(inbox);
-        self.wake.notify_one();
+        if awaited {
+            self.wake.notify_one();
+        }
+    }
+
+    /// What is in the inbox. `awaited`: for more of it the task is to be woken.
+    fn take_work(&self, awaited: bool) -> VecDeque<Work> {
+        let mut inbox = lock(&self.inbox);
+        inbox.awaited = awaited;
+        mem::take(&mut inbox.work)
+    }
+
+    /// Ends when something is in the inbox, or the work is to stop.
+    async fn wait_for_work(&self) {
+        let is_there = {
+            let mut inbox = lock(&self.inbox);
+            inbox.awaited = true;
+            !inbox.work.is_empty()
+        };
+        if !is_there {
+            self.wake.notified().await;
+        }
     }
 
     /// A row of a load makes no command: that counts as one that has failed.
@@ -237,8 +275,7 @@ impl Shared {
             return self.listener.notify(Notice::Answered { ticket, answer });
         }
         inbox.work.push_back(Work::Question(ticket, question));
-        drop(inbox);
-        self.wake.notify_one();
+        self.wake(inbox);
     }
 
     /// A batch that nobody will take on: none of it is done.
@@ -291,6 +328,11 @@ impl Shared {
         });
         self.budget.give_up();
         self.wake.notify_one();
+    }
+
+    /// A second window waits behind the one that may be on its way.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.budget.executed() / 2 >= self.config.max_in_flight
     }
 
     /// Bytes executed and not yet answered are above an eighth of the ceiling.

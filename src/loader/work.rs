@@ -126,7 +126,7 @@ impl Loader {
             }
             self.settle();
             if self.exchange.is_idle() && self.waiting.is_empty() {
-                self.shared.wake.notified().await;
+                self.shared.wait_for_work().await;
                 continue;
             }
             match self.connect().await {
@@ -390,7 +390,7 @@ impl Driver<Stream> for Loader {
     }
 
     fn refill(&mut self) -> Flow {
-        let work = mem::take(&mut lock(&self.shared.inbox).work);
+        let work = self.shared.take_work(!self.exchange.has_unwritten());
         let flow = if self.shared.stop.borrow().is_some() {
             Flow::Stop
         } else {

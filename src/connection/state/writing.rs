@@ -8,6 +8,11 @@ use super::frame::{Doubt, Frame};
 use crate::config::{Replies, Transaction};
 
 impl Exchange {
+    /// Something is to be written, now or when something else has moved.
+    pub fn has_unwritten(&self) -> bool {
+        self.sent < self.frames.len()
+    }
+
     /// Fills `slices` with what may be written now; returns how many were filled.
     pub fn writable<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         if self.awaits_first_multi() || self.is_early() {
