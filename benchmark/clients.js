@@ -7,7 +7,12 @@ const path = require('node:path')
 
 const PROGRAMS = path.join(__dirname, 'node_modules', '.bin')
 
-/** `batch`: the best of 300, 1,000, 3,000 and 10,000 commands, where the workload leaves it open. */
+const bun = { file: 'bun', needs: 'bun', program: 'bun' }
+
+/** One batch after another, as many scripts have them. */
+const awaited = { batch: 10_000, underWay: 1 }
+
+/** `batch`: the best of 300, 1,000, 3,000 and 10,000 commands, where the workload leaves it open; `underWay`: as in a workload. */
 const clients = {
   respipe: { file: 'respipe', batch: 3_000 },
   'respipe-off': { file: 'respipe', batch: 3_000, options: { replies: 'off' } },
@@ -17,11 +22,15 @@ const clients = {
   'node-net': { file: 'node-net' },
   'node-net-buffer': { file: 'node-net-buffer' },
   'redis-cli': { file: 'redis-cli', needs: 'redis-cli' },
-  bun: { file: 'bun', batch: 1_000, needs: 'bun', program: 'bun' },
+  bun: { ...bun, batch: 1_000 },
   'node-redis': { file: 'node-redis', batch: 1_000 },
   ioredis: { file: 'ioredis', batch: 1_000 },
   iovalkey: { file: 'ioredis', batch: 1_000, options: { module: 'iovalkey' } },
   'valkey-glide': { file: 'valkey-glide', batch: 1_000 },
+  'bun-awaited': { ...bun, ...awaited },
+  'node-redis-awaited': { file: 'node-redis', ...awaited },
+  'ioredis-awaited': { file: 'ioredis', ...awaited },
+  'valkey-glide-awaited': { file: 'valkey-glide', ...awaited },
   strings: { file: 'strings' },
 }
 

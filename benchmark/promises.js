@@ -15,12 +15,14 @@ const promises = [
     { of: [workload, 'respipe'], beside: [workload, 'limit'], figure: 'rate', least: 0.95 },
     { of: [workload, 'respipe-off'], beside: [workload, 'limit-off'], figure: 'rate', least: 0.95 },
   ]),
-  ...Object.entries({ ioredis: 8, 'node-redis': 5, 'valkey-glide': 8, bun: 2 }).map(([client, least]) => ({
-    of: ['hset', 'respipe'],
-    beside: ['hset', client],
-    figure: 'rate',
-    least,
-  })),
+  ...Object.entries({ ioredis: 8, 'node-redis': 5, 'valkey-glide': 8, bun: 2 }).flatMap(([client, least]) =>
+    [client, `${client}-awaited`].map((form) => ({
+      of: ['hset', 'respipe'],
+      beside: ['hset', form],
+      figure: 'rate',
+      least,
+    })),
+  ),
   { of: ['hset', 'respipe'], beside: ['hset', 'node-net'], figure: 'cpu', most: 0.45 },
   { of: ['hset', 'respipe'], beside: ['hset', 'ioredis'], figure: 'cpu', most: 0.05 },
   { of: ['batches', 'respipe'], beside: ['batches', 'ioredis'], figure: 'rate', least: 1.5 },

@@ -42,12 +42,14 @@ function sections(plan) {
 
 async function measure(server, { name, commands, batch }, client) {
   const workload = workloads[name]
-  const { file, options, program, batch: best } = clients[client]
+  const { file, options, program: needed, batch: best, underWay } = clients[client]
   const { host, port, url, ca } = workload.tls ? server.tls : server
-  await witness.clear(server, workload)
-  const chosen = { name, commands, batch: workload.batch ?? batch ?? best }
+  const clear = () => witness.clear(server, workload)
+  await clear()
+  const chosen = { name, commands, batch: workload.batch ?? batch ?? best, underWay: workload.underWay ?? underWay }
   const work = { host, port, url, ca, ...options, workload: chosen }
-  const { result, ...measured } = await inChild(`clients/${file}.js`, work, program && findProgram(program))
+  const program = needed && findProgram(needed)
+  const { result, ...measured } = await inChild(`clients/${file}.js`, work, { program, whenWarm: clear })
   witness.equal(`${name}, ${client}: succeeded`, result.succeeded, commands)
   witness.equal(`${name}, ${client}: failed`, result.failed, 0)
   if (client !== 'strings') await witness.verify(server, workload, commands)

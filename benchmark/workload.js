@@ -126,23 +126,22 @@ const get = {
 const limits = ['limit', 'limit-off']
 const rivals = ['bun', 'node-redis', 'ioredis', 'iovalkey', 'valkey-glide']
 const writers = ['respipe', 'respipe-off', ...limits, 'node-net', 'node-net-buffer', 'redis-cli', ...rivals]
+/** Their batches are awaited one by one. */
+const awaited = ['bun', 'node-redis', 'ioredis', 'valkey-glide'].map((client) => `${client}-awaited`)
 const readers = ['respipe-collect', 'limit', ...rivals]
 const overTls = ['respipe', 'limit', 'node-net', ...rivals]
 
 const MEBIBYTE = 1024 * 1024
 
-/**
- * Rows from a source that can wait: memory as small as it gets. Few rows are compared with many, so that the code is
- * compiled before: so many commands are appended and forgotten.
- */
-const rows = { ...hset, section: 'rows', batch: 1_000, warmUp: 50_000, respipe: { maxBufferedBytes: 4 * MEBIBYTE } }
+/** Rows from a source that can wait: memory as small as it gets. */
+const rows = { ...hset, section: 'rows', batch: 1_000, respipe: { maxBufferedBytes: 4 * MEBIBYTE } }
 
 /**
  * `commands` is what the full form does, `keys` how many they go to. Workloads of one `section` are measured in turns with each other.
  * With `batch` it is prescribed, otherwise each client has the size that suits it best. `underWay`: so many batches at once, by clients that wait for each; with 1 respipe does too.
  */
 const workloads = {
-  hset: { ...hset, title: 'HSET of 1 field to 1,000 keys', commands: 1e6, clients: writers },
+  hset: { ...hset, title: 'HSET of 1 field to 1,000 keys', commands: 1e6, clients: [...writers, ...awaited] },
   'hset-new': {
     ...hsetTo(newKeyOf),
     title: 'HSET of 1 field to new keys',

@@ -4,9 +4,10 @@ const { bulkPipeline } = require('../../index.js')
 
 /** With its defaults, but for what the workload is about. Batches are not awaited, only where the server has to catch up. */
 module.exports = async function respipe({ url, ca, replies, workload }, clock) {
-  const { commands, batch, underWay, warmUp = 0, lower, respipe: options } = workload
+  const { commands, batch, underWay, lower, respipe: options } = workload
   const bulk = bulkPipeline(url, { replies, tls: ca ? { ca } : undefined, ...options })
-  const warm = await warmedUp(bulk, warmUp, lower)
+  // Connected beforehand, as all are, by a command that is no part of the work.
+  await bulk.ping().sync()
   await clock(async () => {
     for (let number = 0; number < commands; number++) {
       lower(bulk, number)
@@ -19,19 +20,6 @@ module.exports = async function respipe({ url, ca, replies, workload }, clock) {
   })
   const summary = await bulk.close()
   const { failed, unknown } = summary
-  if (replies === 'off') return { succeeded: unknown - warm, failed: failed + summary.serverErrorReplies }
-  return { succeeded: summary.succeeded - warm, failed: failed + unknown }
-}
-
-/** Connected, and where that is wanted, with code that is compiled: so many commands are appended and forgotten. Returns how many were sent. */
-async function warmedUp(bulk, commands, lower) {
-  for (let number = 0; number < commands; number++) {
-    lower(bulk, number)
-    if (number % 100 !== 0) continue
-    bulk.discard()
-    bulk.ping().exec()
-    if (bulk.needsDrain) await bulk.drain()
-  }
-  bulk.discard()
-  return (await bulk.ping().sync()).commands
+  if (replies === 'off') return { succeeded: unknown - 1, failed: failed + summary.serverErrorReplies }
+  return { succeeded: summary.succeeded - 1, failed: failed + unknown }
 }
