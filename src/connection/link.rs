@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, timeout};
 
-use super::handshake::{self, Peer, Probe};
+use super::handshake::{self, After, Peer, Probe};
 use super::stream::{self, Stream};
 use super::tls::Connector;
 use crate::config::Config;
@@ -65,13 +65,6 @@ pub async fn open_held(config: &Config, connector: &Connector) -> Result<Link, E
     open_and(config, connector, After::Held).await
 }
 
-/// What a connection is when it is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
-    Ready,
-    Held,
-}
-
 async fn open_and(config: &Config, connector: &Connector, after: After) -> Result<Link, Error> {
     let address = config.server.to_string();
     let start = Instant::now();
@@ -92,12 +85,7 @@ async fn open_and(config: &Config, connector: &Connector, after: After) -> Resul
         })??;
     let channel = stream.channel();
     let probe = Probe::of(config.replies);
-    let login = async {
-        match after {
-            After::Ready => handshake::login(&mut stream, &config.login, probe, &address, channel).await,
-            After::Held => handshake::login_held(&mut stream, &config.login, probe, &address, channel).await,
-        }
-    };
+    let login = handshake::login(&mut stream, &config.login, probe, after, &address, channel);
     let peer = timeout(left(), login)
         .await
         .map_err(|_| late_connect(&address, "the login was not answered", limit))??;

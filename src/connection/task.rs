@@ -180,7 +180,7 @@ where
             if let Some(Successor { stream, release }) = driver.successor() {
                 driver.exchange().hand_over(release);
                 line.next = Some(stream);
-            } else if driver.exchange().is_spent() && !driver.awaits_successor() {
+            } else if is_spent(driver) {
                 return (moved_at, Ended::Spent);
             }
         }
@@ -228,7 +228,7 @@ where
                     Ok(_) if !idle && moved_at.elapsed() >= stall => return (moved_at, Ended::Stalled),
                     Ok(_) => {
                         // Who takes over from a connection passes on what it has settled.
-                        if driver.exchange().is_spent() && !driver.awaits_successor() {
+                        if is_spent(driver) {
                             return (moved_at, Ended::Spent);
                         }
                         // The rest of the window before anybody is told.
@@ -267,6 +267,11 @@ where
             }
         }
     }
+}
+
+/// The connection has had its share, and none goes on that the server holds back.
+fn is_spent<S>(driver: &mut impl Driver<S>) -> bool {
+    driver.exchange().is_spent() && !driver.awaits_successor()
 }
 
 /// Nothing is expected of the server.

@@ -12,8 +12,8 @@ use crate::connection::link::{self, Link};
 
 /// Dropping it closes the connection.
 pub(super) struct Standby {
-    /// Nothing comes where it did not come about. That is no news: whoever needs the connection then opens one, and hears why.
-    link: oneshot::Receiver<Link>,
+    /// `None` where it did not come about. That is no news: whoever needs the connection then opens one, and hears why.
+    link: oneshot::Receiver<Option<Link>>,
     task: AbortHandle,
     held: bool,
 }
@@ -36,11 +36,8 @@ impl Standby {
     fn start(shared: Arc<Shared>, held: bool, link: impl Future<Output = Option<Link>> + Send + 'static) -> Self {
         let (sender, receiver) = oneshot::channel();
         let task = tokio::spawn(async move {
-            match link.await {
-                // Where nobody waits for it any more, it is dropped.
-                Some(link) => drop(sender.send(link)),
-                None => drop(sender),
-            }
+            // Where nobody waits for it any more, it is dropped.
+            drop(sender.send(link.await));
             shared.wake.notify_one();
         });
         Self {
@@ -52,7 +49,7 @@ impl Standby {
 
     /// Nothing has to be waited for.
     pub(super) fn is_up(&self) -> bool {
-        !self.link.is_empty() || self.link.is_terminated() || self.task.is_finished()
+        !self.link.is_empty() || self.task.is_finished()
     }
 
     pub(super) fn is_held(&self) -> bool {
@@ -61,12 +58,12 @@ impl Standby {
 
     /// The connection, if it came about, where that is known.
     pub(super) fn take(mut self) -> Option<Link> {
-        self.link.try_recv().ok()
+        self.link.try_recv().ok().flatten()
     }
 
     /// The connection, if it came about.
     pub(super) async fn link(mut self) -> Option<Link> {
-        (&mut self.link).await.ok()
+        (&mut self.link).await.ok().flatten()
     }
 }
 

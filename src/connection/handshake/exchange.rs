@@ -18,6 +18,21 @@ pub(super) struct Exchange {
     pub(super) asked: Vec<Asked>,
 }
 
+impl Exchange {
+    /// Several as one.
+    pub(super) fn all(exchanges: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self {
+            request: Vec::new(),
+            asked: Vec::new(),
+        };
+        for exchange in exchanges {
+            all.request.extend(exchange.request);
+            all.asked.extend(exchange.asked);
+        }
+        all
+    }
+}
+
 /// One reply that is waited for.
 pub(super) struct Asked {
     /// The command, as errors call it: never with an argument.
@@ -110,13 +125,7 @@ fn last_questions(probe: Probe) -> Exchange {
         Expected::Nonce(nonce.clone()),
         Refusal::Fence,
     ));
-    let request = exchanges
-        .iter()
-        .flat_map(|exchange| &exchange.request)
-        .copied()
-        .collect();
-    let asked = exchanges.into_iter().flat_map(|exchange| exchange.asked).collect();
-    Exchange { request, asked }
+    Exchange::all(exchanges)
 }
 
 /// What HELLO would have done.

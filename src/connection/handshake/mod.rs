@@ -62,6 +62,14 @@ impl Probe {
     }
 }
 
+/// What a connection is once it is logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    Ready,
+    /// Held back by the server, which has let us in before: all is written in one go.
+    Held,
+}
+
 /// Logs in on an open stream and makes sure that a master answers, exactly.
 ///
 /// `address` is for the errors. There is no time limit in here.
@@ -73,11 +81,13 @@ impl Probe {
 /// - `Error::Connect`: the server hung up, or asks to come back later (LOADING, too many clients)
 /// - `Error::Denied`: its protected mode keeps us out
 /// - `Error::Tls`: our certificate was refused, which TLS 1.3 tells as late as here
-/// - `Error::Protocol`: no RESP, or not the replies that belong to the commands
+/// - `Error::Protocol`: no RESP, or not the replies that belong to the commands; with `After::Held` also where it would
+///   have to be asked more than the last time
 pub async fn login<S>(
     stream: &mut S,
     login: &Login,
     probe: Probe,
+    after: After,
     address: &str,
     channel: Channel,
 ) -> Result<Peer, Error>
@@ -88,52 +98,25 @@ where
     let mut dialogue = Dialogue::new(stream, &secrets, address, channel);
     let mut peer = Peer::default();
     let mut ahead: VecDeque<Exchange> = exchanges(login, probe).into();
+    if after == After::Held {
+        let mut all = Exchange::all(ahead);
+        // Looked at before the last reply goes out.
+        all.request.extend(hold());
+        ahead = [all].into();
+    }
     while let Some(exchange) = ahead.pop_front() {
-        for exchange in turn(&mut dialogue, &exchange, login, probe, &mut peer)
-            .await?
-            .into_iter()
-            .rev()
-        {
+        let inserted = turn(&mut dialogue, &exchange, login, probe, &mut peer).await?;
+        if after == After::Held && !inserted.is_empty() {
+            return Err(Error::Protocol {
+                address: address.to_owned(),
+                reason: "it does not say at HELLO what it said before".to_owned(),
+            });
+        }
+        for exchange in inserted.into_iter().rev() {
             ahead.push_front(exchange);
         }
     }
     Ok(peer)
-}
-
-/// The same in one write, for a server that has let us in before, and that holds this connection back behind it.
-///
-/// # Errors
-/// Those of [`login`].
-pub async fn login_held<S>(
-    stream: &mut S,
-    login: &Login,
-    probe: Probe,
-    address: &str,
-    channel: Channel,
-) -> Result<Peer, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let secrets = Secrets::of(login);
-    let mut dialogue = Dialogue::new(stream, &secrets, address, channel);
-    let mut peer = Peer::default();
-    let mut all = Exchange {
-        request: Vec::new(),
-        asked: Vec::new(),
-    };
-    for exchange in exchanges(login, probe) {
-        all.request.extend(exchange.request);
-        all.asked.extend(exchange.asked);
-    }
-    // Looked at before the last reply goes out.
-    all.request.extend(hold());
-    if turn(&mut dialogue, &all, login, probe, &mut peer).await?.is_empty() {
-        return Ok(peer);
-    }
-    Err(Error::Protocol {
-        address: address.to_owned(),
-        reason: "it does not say at HELLO what it said before".to_owned(),
-    })
 }
 
 /// One exchange; returns those that have to come next.

@@ -96,7 +96,7 @@ async fn converse_with(probe: Probe, login_data: &Login, script: Script<'_>, pie
     let address = "localhost:6379";
     let (result, ()) = tokio::join!(
         async {
-            let result = login(&mut ours, login_data, probe, address, Channel::Plain).await;
+            let result = login(&mut ours, login_data, probe, After::Ready, address, Channel::Plain).await;
             drop(ours);
             result
         },

@@ -233,7 +233,7 @@ async fn what_the_server_said_is_read_after_a_failed_write() {
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
     theirs.write_all(b"-DENIED protected mode\r\n").await.unwrap();
     drop(theirs);
-    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Plain)
+    let error = login(&mut ours, &plain(), Probe::Nothing, After::Ready, "h:1", Channel::Plain)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
@@ -252,7 +252,7 @@ async fn in_one_write(greeting: &str) -> (Result<Peer, Error>, String) {
         (request, theirs)
     };
     let data = plain();
-    let login = login_held(&mut ours, &data, Probe::Nothing, "h:1", Channel::Plain);
+    let login = login(&mut ours, &data, Probe::Nothing, After::Held, "h:1", Channel::Plain);
     let (told, (request, _theirs)) = tokio::join!(login, peer);
     (told, request)
 }
@@ -283,9 +283,16 @@ async fn a_silent_hang_up_may_be_a_tls_port() {
 
     let (mut ours, theirs) = tokio::io::duplex(1024);
     drop(theirs);
-    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Encrypted)
-        .await
-        .unwrap_err();
+    let error = login(
+        &mut ours,
+        &plain(),
+        Probe::Nothing,
+        After::Ready,
+        "h:1",
+        Channel::Encrypted,
+    )
+    .await
+    .unwrap_err();
     assert!(!error.to_string().contains("TLS port"), "{error}");
 }
 
@@ -305,7 +312,7 @@ async fn peers_of_other_protocols_are_named() {
     // One that stays on the line after a few bytes costs a moment.
     let (mut ours, mut theirs) = tokio::io::duplex(1024);
     theirs.write_all(b"HTT").await.unwrap();
-    let error = login(&mut ours, &plain(), Probe::Nothing, "h:1", Channel::Plain)
+    let error = login(&mut ours, &plain(), Probe::Nothing, After::Ready, "h:1", Channel::Plain)
         .await
         .unwrap_err();
     assert!(error.to_string().ends_with("at byte 0: HTT"), "{error}");

@@ -15,7 +15,7 @@ pub struct Allowed {
 impl Exchange {
     /// Nothing more may be written, and there is something to be.
     pub fn wants_allowance(&self) -> bool {
-        self.allowance == Some(0) && self.sent < self.frames.len()
+        self.allowance == Some(0) && self.has_unwritten()
     }
 
     /// From here on what follows may be written: so many commands, so many bytes with all that frames them.

@@ -104,7 +104,6 @@ impl Exchange {
                 _ => {}
             }
         }
-        self.unwritten_batches = 0;
         for batch in self.batches.drain(..) {
             self.finished.push(batch.finish(Some(cause.clone())));
         }
@@ -280,8 +279,6 @@ impl Exchange {
             batch.fenced |= batch.is_settled();
             !batch.fenced
         });
-        let ends = |frame: &&Frame| matches!(frame, Frame::Fence(Fence { ends: Some(_), .. }));
-        self.unwritten_batches = self.frames.iter().filter(ends).count();
         self.drop_leading_fences();
     }
 

@@ -107,8 +107,6 @@ pub struct Exchange {
     allowance: Option<usize>,
     /// Batches wholly written to this connection.
     written_batches: u32,
-    /// Batches not wholly written.
-    unwritten_batches: usize,
     /// Where the next connection goes on before this one has answered.
     handover: Option<Handover>,
     reader: Reader,
@@ -158,7 +156,6 @@ impl Exchange {
             in_flight: 0,
             allowance: settings.throttled.then_some(0),
             written_batches: 0,
-            unwritten_batches: 0,
             handover: None,
             reader: Reader::new(),
             batches: VecDeque::new(),
@@ -189,7 +186,6 @@ impl Exchange {
     pub fn push_marked(&mut self, mut batch: Batch, index: u64, mark: Option<Vec<u8>>) {
         let serial = self.serial;
         self.serial += 1;
-        self.unwritten_batches += 1;
         let silent = self.settings.replies == Replies::Off;
         let fence = Fence::new(Some(serial));
         let settings = self.settings.of(batch.wrap);
@@ -280,10 +276,20 @@ impl Exchange {
 
     /// The connection is at work, and half of its share is there: time to open the next one.
     pub fn is_half_spent(&self) -> bool {
-        let every = self.settings.reconnect_every as usize;
-        let written = self.written_batches as usize;
+        let every = u64::from(self.settings.reconnect_every);
+        let written = u64::from(self.written_batches);
         let at_work = written > 0 || self.in_flight > 0;
-        every > 0 && at_work && written + self.unwritten_batches >= every.div_ceil(2)
+        every > 0 && at_work && written + self.unwritten_batches() >= every.div_ceil(2)
+    }
+
+    /// From the first whose end is not written to the last.
+    fn unwritten_batches(&self) -> u64 {
+        let mut unwritten = self.frames.range(self.sent..);
+        let first = unwritten.find_map(|frame| match frame {
+            Frame::Fence(fence) => fence.ends,
+            _ => None,
+        });
+        first.map_or(0, |first| self.serial - first)
     }
 
     /// A spent connection is replaced by one to the same server.

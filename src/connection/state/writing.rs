@@ -109,10 +109,7 @@ impl Exchange {
             bytes -= step;
             if self.offset == length {
                 match frame {
-                    Frame::Fence(Fence { ends: Some(_), .. }) => {
-                        self.written_batches += 1;
-                        self.unwritten_batches = self.unwritten_batches.saturating_sub(1);
-                    }
+                    Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
                     Frame::Release(_) => self.written_batches = 0,
                     // A transaction counts once the server takes it.
                     Frame::Data(data)
