@@ -1,6 +1,6 @@
 // The least that a user has to be permitted, by what the options ask for: with exactly that a load
 // succeeds, and without any one of it what is told names that.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { Redis } from 'ioredis'
 
 import type { BulkPipelineOptions } from '../index.js'

@@ -1,6 +1,6 @@
 // What code of the user's can do while its arguments are read, and inputs at the limits of the encoder's buffers.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 import { setTimeout as delay } from 'node:timers/promises'
 
 import { RespipeError } from '../index.js'

@@ -1,6 +1,6 @@
 // Exactly once: every batch is a transaction that says how far the load is. Counters end at what was asked for, whatever
 // happens in between; where that cannot be, it is told.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import type { BulkPipelineOptions } from '../index.js'
 import { areDone, clientOf, increments, proxyFor, serverFor, sets, settled } from './helpers/loads.ts'
@@ -51,7 +51,7 @@ test('fault 9, checkpoint: kill -9 in mid-load, three times: counters are exact'
     await server.kill('SIGKILL')
     await server.restart()
   }
-  areDone(t, 'checkpoint', await resolution(t, bulk.close(), 60_000))
+  areDone(t, 'checkpoint', await resolution(t, bulk.close()))
   const client = clientOf(t, server)
   t.is(await client.get('n'), '90000')
   t.is(await client.hget(KEY, 'batch'), '300')

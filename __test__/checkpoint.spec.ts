@@ -1,6 +1,6 @@
 // `checkpoint`: each batch is done once, whatever happens between, and whoever goes on. Each batch here would show it
 // at once if it were done twice, not at all, or out of its turn.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'

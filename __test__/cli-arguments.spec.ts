@@ -1,7 +1,7 @@
 // The command line of `respipe`: what it means, and in which words it is refused.
 
 import { createRequire } from 'node:module'
-import test from 'ava'
+import test from './helpers/test.ts'
 
 interface Call {
   command: string

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 import { readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
+import test from './helpers/test.ts'
 import { folderWith, refusal } from './helpers/cli.ts'
 
 interface Failure {

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
-import test from 'ava'
+import test from './helpers/test.ts'
 import { folderWith } from './helpers/cli.ts'
 
 interface Flag {

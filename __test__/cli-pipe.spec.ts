@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import test from 'ava'
+import test from './helpers/test.ts'
 import { folderWith } from './helpers/cli.ts'
 import { respipe, start } from './helpers/command.ts'
 import { watchedFor } from './helpers/loads.ts'

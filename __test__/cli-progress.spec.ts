@@ -1,7 +1,7 @@
 // How far a load is, in one line that fits.
 
 import { createRequire } from 'node:module'
-import test from 'ava'
+import test from './helpers/test.ts'
 import * as fc from 'fast-check'
 import { FakeStream } from './helpers/cli.ts'
 

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
+import test from './helpers/test.ts'
 import { folderWith, givenUp, refusal, rejecting, respipe, summary, type World } from './helpers/cli.ts'
 
 const SECRET = 'hunter2'

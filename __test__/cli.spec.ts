@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import test from 'ava'
+import test from './helpers/test.ts'
 
 const cli = fileURLToPath(new URL('../cli.js', import.meta.url))
 

@@ -1,5 +1,5 @@
 // Pipelines that take over the address, the login and the TLS of a client that is there already.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { createClient, createClientPool, createCluster, createSentinel } from '@redis/client'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import { inspect } from 'node:util'

@@ -1,7 +1,7 @@
 // The commands: which have methods, which are refused and why, how many arguments they take, and what a failure says
 // of them.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 import { readFileSync } from 'node:fs'
 
 import { RespipeError } from '../index.js'

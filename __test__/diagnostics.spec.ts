@@ -1,5 +1,5 @@
 // What pipelines tell on the channels of node:diagnostics_channel. One test at a time: the channels are the process's.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'

@@ -2,7 +2,7 @@
 // server. Losses are in loss.spec.ts, what passes by itself in refusals.spec.ts, and see off.spec.ts and
 // checkpoint.spec.ts. Where nobody is there to load into see peers.spec.ts, for wrong replies protocol.spec.ts, for TLS
 // tls.spec.ts.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import type { BulkPipelineOptions, Outcome, RespipeError } from '../index.js'
 import {

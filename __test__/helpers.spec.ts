@@ -1,4 +1,4 @@
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { existsSync } from 'node:fs'
 import { connect } from 'node:net'
 import { once } from 'node:events'
@@ -284,10 +284,4 @@ test('a script tells its exit code, its output and its peak of memory', async (t
   t.true(result.peakRss! > 100e6 && result.peakRss! < 300e6)
   const small = await runScript({ source: '' })
   t.true(small.peakRss! < 100e6, String(small.peakRss))
-})
-
-test('a script that does not end is ended', async (t) => {
-  const result = await runScript({ source: 'setInterval(() => {}, 1e6)' }, { limitMs: 300 })
-  t.true(result.timedOut)
-  t.is(result.signal, 'SIGKILL')
 })

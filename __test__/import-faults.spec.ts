@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
-import test from 'ava'
+import test from './helpers/test.ts'
 
 import type { LoadProgress } from '../index.js'
 import { fileFor } from './helpers/files.ts'
@@ -112,7 +112,7 @@ onLinux('retries that are used up reject at once, and the file is closed', async
   const importing = bulk.importFile(path, 'SET used:{id} {name}')
   await until(() => bulk.stats().succeeded > 0)
   await server.kill('SIGKILL')
-  const { outcome } = await rejection(t, importing, /RESPIPE_(CONNECT|CONNECTION_LOST)/, 5_000)
+  const { outcome } = await rejection(t, importing, /RESPIPE_(CONNECT|CONNECTION_LOST)/)
   t.true(outcome.commands < 500_000)
   await until(() => openFiles() <= files && readers() === 0)
 })
@@ -140,7 +140,7 @@ test.serial('a signal ends an import at once, whatever the server does', async (
     abort.abort()
     // What is on its way is waited for; `destroy` would not.
     setTimeout(() => void server.kill('SIGCONT'), 300)
-    const { outcome } = await rejection(t, importing, 'RESPIPE_ABORTED', 5_000)
+    const { outcome } = await rejection(t, importing, 'RESPIPE_ABORTED')
     t.is(outcome.succeeded, outcome.commands)
   }
 })
@@ -160,7 +160,7 @@ onLinux('an import ends at once where there are no rows, and its thread too', as
   const files = openFiles()
   const began = performance.now()
   const importing = bulk.importFile(path, 'SET bomb {a}', { signal: AbortSignal.timeout(200) })
-  const { outcome } = await rejection(t, importing, 'RESPIPE_ABORTED', 2_000)
+  const { outcome } = await rejection(t, importing, 'RESPIPE_ABORTED')
   t.like(outcome, { commands: 1, succeeded: 1 })
   t.true(performance.now() - began < 2_000)
   await until(() => readers() === 0 && openFiles() <= files)
@@ -290,7 +290,7 @@ onLinux('memory stays flat, however many rows there are and however slow the ser
     setTimeout(() => void server.kill('SIGCONT'), 60)
   }, 400)
   t.teardown(() => clearInterval(slow))
-  const { code, stdout, stderr } = await runScript({ source }, { limitMs: 110_000 })
+  const { code, stdout, stderr } = await runScript({ source })
   t.is(code, 0, stderr)
   const { succeeded, early, late } = JSON.parse(stdout) as { succeeded: number; early: number; late: number }
   t.log(`${early.toFixed(1)} MB after 100,000 rows, ${late.toFixed(1)} MB in the end`)

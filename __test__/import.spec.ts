@@ -19,7 +19,7 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
-import test from 'ava'
+import test from './helpers/test.ts'
 
 import { RespipeError, type CommandFailure, type ImportOptions, type LoadProgress } from '../index.js'
 import { fileFor } from './helpers/files.ts'
@@ -576,7 +576,7 @@ test('a signal ends an import that waits for a FIFO', async (t) => {
   const abort = new AbortController()
   const importing = bulk.importFile(path, 'SET {a} {b}', { signal: abort.signal })
   setTimeout(() => abort.abort(), 50)
-  await rejection(t, importing, 'RESPIPE_ABORTED', 2_000)
+  await rejection(t, importing, 'RESPIPE_ABORTED')
   // The thread that waits to open it comes free.
   closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
 })

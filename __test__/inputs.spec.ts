@@ -1,7 +1,7 @@
 // Bad inputs, and good ones that look bad: rows 1 to 64 of section 4.1 of the reliability notes, by number.
 // A refusal throws at once, names the command and the argument, and leaves no trace in what is sent.
 
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { constants } from 'node:buffer'
 import { setTimeout as delay } from 'node:timers/promises'
 

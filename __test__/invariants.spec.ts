@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import test from 'ava'
+import test from './helpers/test.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 

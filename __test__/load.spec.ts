@@ -9,7 +9,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Readable, Transform } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 
 import { RespipeError, bulkPipeline, type CommandFailure, type LoadProgress, type Summary } from '../index.js'
 import { until } from './helpers/outcomes.ts'

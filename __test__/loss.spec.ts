@@ -1,6 +1,6 @@
 // Connections that are lost, rows 9, 10, 11 and 33 of the fault matrix: what is sent again, what stays unknown, and that
 // nothing of an old connection runs once the new one is in use. Checkpoints: checkpoint.spec.ts.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import type { BulkPipeline, BulkPipelineOptions, RespipeError } from '../index.js'
 import {
@@ -45,7 +45,7 @@ for (const column of columns) {
     await server.kill('SIGKILL')
     await until(() => !bulk.stats().connected)
     await server.restart()
-    const summary = await resolution(t, bulk.close(), 60_000)
+    const summary = await resolution(t, bulk.close())
     areDone(t, column, summary)
     t.is(summary.reconnects, 1)
     // Of transactions one at a time is under way, or none.

@@ -1,7 +1,7 @@
 // What a pipeline holds is what stats() says: nobody answers, so that all of it stays. The batches are not small: a promise
 // and what becomes of it take some 3 KB for each of them.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 import { once } from 'node:events'
 import net from 'node:net'
 

@@ -1,6 +1,6 @@
 // Replies that are off: nothing is ever told of a command, so that nothing ever counts as succeeded; what the server
 // refuses shows in `serverErrorReplies`, and a server where it would not is refused at the login.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'

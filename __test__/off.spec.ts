@@ -1,6 +1,6 @@
 // `replies: 'off'`: the server says nothing before the fence of a batch. What is told by then is true all the same:
 // everything has arrived, nobody knows what was refused, and the server's own count says whether anything was.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'

@@ -4,7 +4,7 @@ import { execFile } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { inspect, promisify } from 'node:util'
-import test from 'ava'
+import test from './helpers/test.ts'
 
 type Args = [urlOrOptions?: unknown, options?: unknown]
 type Failure = Error & { code: string; outcome?: unknown }

@@ -1,6 +1,6 @@
 // Whom a pipeline finds at the other end, and what it says where that is nobody to load data into.
 // Rows: 4.2 and 4.3 are tables of bad inputs, "fault" the matrix 3.2.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'

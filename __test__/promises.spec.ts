@@ -1,4 +1,4 @@
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type BulkPipeline, type BulkPipelineOptions, RespipeError, bulkPipeline } from '../index.js'

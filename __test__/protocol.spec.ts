@@ -1,7 +1,7 @@
 // Replies that are none, or not those that belong to the commands: section 4.3 of the bad inputs, a row a test.
 // The peer logs us in as Redis 7 would, answers the data of its first connection as the test says, and is healthy
 // from its second connection on.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import type { BatchResult, BulkPipelineOptions, Reply } from '../index.js'

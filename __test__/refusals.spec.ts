@@ -1,6 +1,6 @@
 // What a server refuses for now, rows 6, 7, 11, 13, 15, 29 of the fault matrix: it is held, and sent again once the
 // server takes it. Real servers, which say so for real reasons.
-import test from 'ava'
+import test from './helpers/test.ts'
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'

@@ -2,7 +2,7 @@
 // the same data as all of them once. Needs no addon: the rules of src/command/chain.rs stand here once more, plainly.
 // RESPIPE_SEED repeats a run.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 import * as fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { randomInt } from 'node:crypto'

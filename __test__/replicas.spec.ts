@@ -1,6 +1,6 @@
 // `waitReplicas`: `sync` and `close` resolve only once so many replicas hold everything. A server counts them for the
 // connection that asks, and for what was written before it: also by another one.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import type { Redis } from 'ioredis'
 import type { BulkPipeline, BulkPipelineOptions } from '../index.js'
 import { witnessOf } from './helpers/loads.ts'

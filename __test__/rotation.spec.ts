@@ -2,7 +2,7 @@
 
 import { readdirSync } from 'node:fs'
 
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { Redis } from 'ioredis'
 
 import { bulkPipeline, type BatchResult, type BulkPipelineOptions } from '../index.js'

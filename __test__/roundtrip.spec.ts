@@ -1,7 +1,7 @@
 // 200,000 commands of random bytes, text and numbers in every form that an argument can have, read back by another
 // client. RESPIPE_SEED repeats a run.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 import { randomInt } from 'node:crypto'
 import { Command } from 'ioredis'
 

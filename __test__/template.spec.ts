@@ -1,6 +1,6 @@
 // Templates: what a call appends, from values and from rows, and what is refused.
 
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { array, assert, asyncProperty, oneof, string, tuple } from 'fast-check'
 
 import { RespipeError, bulkPipeline, type BulkPipelineOptions } from '../index.js'

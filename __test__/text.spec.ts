@@ -1,6 +1,6 @@
 // Text of every kind and length, in every mix: each kind is converted by another way, and they meet at every place.
 
-import test from 'ava'
+import test from './helpers/test.ts'
 
 import { bulkPipeline } from '../index.js'
 import { sharedServer } from './helpers/shared.ts'

@@ -1,5 +1,5 @@
 // What a throttled pipeline sends in a second, and how evenly. One test at a time: they are about time.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'

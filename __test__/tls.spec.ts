@@ -1,5 +1,5 @@
 // TLS against real servers: row 73 of the options, rows 2 and 31 of the fault matrix.
-import test, { type ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from './helpers/test.ts'
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'

@@ -1,4 +1,4 @@
-import test from 'ava'
+import test from './helpers/test.ts'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'

@@ -8,7 +8,7 @@ import { PassThrough, Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 
-import test from 'ava'
+import test from './helpers/test.ts'
 
 import { RespipeError, bulkPipeline, type Summary } from '../index.js'
 import { clientOf, serverFor } from './helpers/loads.ts'

@@ -1,12 +1,13 @@
 // The command `respipe` as a process of its own, as a shell starts it.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { symlinkSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
+import { spawnKept } from './children.ts'
 
 export const cli = fileURLToPath(new URL('../../cli.js', import.meta.url))
 
@@ -28,7 +29,7 @@ export interface CommandOptions {
 
 /** Starts it, with none of the environment's servers and passwords. It ends with its test at the latest. */
 export function start(t: ExecutionContext, args: string[], { env = {}, input }: CommandOptions = {}): Running {
-  const child = spawn(process.execPath, [cli, ...args], {
+  const child = spawnKept(process.execPath, [cli, ...args], {
     env: { ...clean, ...env },
     stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   })
@@ -48,7 +49,7 @@ export function respipe(t: ExecutionContext, args: string[], options: CommandOpt
 export function pasted(t: ExecutionContext, folder: string, line: string): Promise<Ended> {
   symlinkSync(cli, join(folder, 'respipe'))
   const path = `${folder}${delimiter}${process.env.PATH}`
-  const child = spawn('sh', ['-c', line], {
+  const child = spawnKept('sh', ['-c', line], {
     env: { ...clean, PATH: path },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

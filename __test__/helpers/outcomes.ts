@@ -2,6 +2,7 @@ import type { ExecutionContext } from 'ava'
 import { inspect } from 'node:util'
 import { bulkPipeline, RespipeError } from '../../index.js'
 import type { BulkPipeline, BulkPipelineOptions, Outcome } from '../../index.js'
+import { noteForFailure, waitingFor } from './test.ts'
 
 /** A pipeline that ends with its test. Delays are short; how often it tries is the test's to say. */
 export function bulkFor(t: ExecutionContext, options: BulkPipelineOptions): BulkPipeline {
@@ -22,29 +23,24 @@ export function addsUp(t: ExecutionContext, outcome: Outcome): void {
   for (const { index } of failures) t.true(index >= 0 && index < commands, `index ${index} of ${commands}`)
 }
 
-/** What the promise resolves to, in bounded time. */
-export async function resolution<T extends Outcome>(
-  t: ExecutionContext,
-  promise: Promise<T>,
-  limitMs = defaultLimitMs,
-): Promise<T> {
-  const outcome = await within(promise, limitMs)
+/** What the promise resolves to. */
+export async function resolution<T extends Outcome>(t: ExecutionContext, promise: Promise<T>): Promise<T> {
+  const outcome = await waitingFor('a promise that resolves', promise)
   addsUp(t, outcome)
   return outcome
 }
 
-/** The error that the promise rejects with, in bounded time. Its outcome adds up. */
+/** The error that the promise rejects with. Its outcome adds up. */
 export async function rejection(
   t: ExecutionContext,
   promise: Promise<unknown>,
   code: string | RegExp,
-  limitMs = defaultLimitMs,
 ): Promise<RespipeError & { outcome: Outcome }> {
   const settled = promise.then(
     (value) => ({ value }),
     (error: unknown) => ({ error }),
   )
-  const result = await within(settled, limitMs)
+  const result = await waitingFor(`a promise that rejects with ${code}`, settled)
   if ('value' in result) throw new Error(`resolved instead of ${code}: ${inspect(result.value)}`)
   const { error } = result
   if (!(error instanceof RespipeError)) throw error
@@ -54,32 +50,18 @@ export async function rejection(
   return error as RespipeError & { outcome: Outcome }
 }
 
-/** Far above what anything here takes, so that only what hangs exceeds it, on a busy machine too. */
-const defaultLimitMs = 20_000
-
-async function within<T>(promise: Promise<T>, limitMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not settled within ${limitMs} ms`)), limitMs)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
+/** Waits until something holds, however long that takes: the test's own limit guards against hangs. */
+export function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  return waitingFor(() => `until ${holds}`, poll(holds))
 }
 
-/** Waits until something holds. */
-export async function until(holds: () => boolean | Promise<boolean>, limitMs = defaultLimitMs): Promise<void> {
-  const deadline = performance.now() + limitMs
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`did not come true within ${limitMs} ms: ${holds}`)
-    await new Promise((resolve) => setTimeout(resolve, 2))
-  }
+async function poll(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 2))
 }
 
-/** Numbers that look random and are the same for each seed. */
+/** Numbers that look random and are the same for each seed, which a test that fails prints. */
 export function randomNumbers(seed: number): (below: number) => number {
+  noteForFailure(() => `seed ${seed}`)
   let state = seed >>> 0
   // mulberry32
   return (below) => {

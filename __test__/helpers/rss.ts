@@ -1,16 +1,15 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { text } from 'node:stream/consumers'
 import type { Readable } from 'node:stream'
+import { spawnKept } from './children.ts'
+import { waitingFor } from './test.ts'
 
 export interface ScriptOptions {
   args?: string[]
   env?: Record<string, string | undefined>
   /** Flags for Node.js itself. */
   nodeArgs?: string[]
-  /** Ended with SIGKILL after this. Default 60 s. */
-  limitMs?: number
   /** Default: the root of the project. */
   cwd?: string
 }
@@ -19,7 +18,6 @@ export interface ScriptResult {
   /** Null where a signal ended it. */
   code: number | null
   signal: NodeJS.Signals | null
-  timedOut: boolean
   stdout: string
   stderr: string
   /** The most memory it had at once, in bytes; undefined where it could not tell before its end. */
@@ -29,27 +27,22 @@ export interface ScriptResult {
 
 /** Runs a script in a process of its own: a file, or the text of an ES module, whose imports start at `cwd`. */
 export async function runScript(script: URL | { source: string }, options: ScriptOptions = {}): Promise<ScriptResult> {
-  const { args = [], env = {}, nodeArgs = [], limitMs = 60_000, cwd = root } = options
+  const { args = [], env = {}, nodeArgs = [], cwd = root } = options
   const what = script instanceof URL ? [fileURLToPath(script)] : ['--input-type=module', '--eval', script.source, '--']
   const start = performance.now()
-  const child = spawn(process.execPath, [...nodeArgs, '--import', reportPeak, ...what, ...args], {
+  const child = spawnKept(process.execPath, [...nodeArgs, '--import', reportPeak, ...what, ...args], {
     cwd,
     env: { ...process.env, NODE_OPTIONS: undefined, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   })
-  let timedOut = false
-  const timer = setTimeout(() => {
-    timedOut = true
-    child.kill('SIGKILL')
-  }, limitMs)
-
   const outputs = child.stdio.slice(1).map((stream) => text(stream as Readable))
-  const [[code, signal], stdout = '', stderr = '', peak] = await Promise.all([once(child, 'close'), ...outputs])
-  clearTimeout(timer)
+  const [[code, signal], stdout = '', stderr = '', peak] = await waitingFor(
+    'the end of a script',
+    Promise.all([once(child, 'close'), ...outputs]),
+  )
   return {
     code,
     signal,
-    timedOut,
     stdout,
     stderr,
     peakRss: peak ? Number(peak) : undefined,

@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { findRedisServer } from '../../scripts/setup.js'
 import { type Certificates, makeCertificates } from './certificates.ts'
+import { spawnKept } from './children.ts'
+import { noteForFailure } from './test.ts'
 
 export interface ServerOptions {
   /** Appended to the command line, so they win: `['--maxmemory', '2mb']`. */
@@ -48,6 +50,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     const server = new PrivateServer(options, options.port ?? (await freePort()))
     try {
       await server.start()
+      noteForFailure(() => server.lastLines())
       return server
     } catch (error) {
       // Between the look and the start somebody else took the port.
@@ -111,21 +114,22 @@ class PrivateServer implements Server {
     return readFileSync(join(this.dir, 'server.log'), 'utf8')
   }
 
+  lastLines(): string {
+    const lines = existsSync(this.dir) ? this.log().trimEnd().split('\n').slice(-10) : ['(its folder is gone)']
+    return [`the server on port ${this.port}:`, ...lines].join('\n')
+  }
+
   async start(): Promise<void> {
     // A file and not a pipe: nobody reads a pipe while a test blocks the thread, and a full one stops the server.
     const log = openSync(join(this.dir, 'server.log'), 'a')
-    const child = spawn(this.#binary, this.#args, { stdio: ['ignore', log, log] })
+    const child = spawnKept(this.#binary, this.#args, { stdio: ['ignore', log, log] }, this.dir)
     closeSync(log)
     this.#child = child
-    running.set(child, this.dir)
-    child.once('exit', () => running.delete(child))
     // Whoever starts a server ends it; a forgotten one must not keep the test process alive.
     child.unref()
     await Promise.race([once(child, 'spawn'), once(child, 'error').then(([error]) => Promise.reject(error))])
-    const deadline = Date.now() + startTimeoutMs
-    while (!(await this.#answers())) {
+    while (!(await this.#answers(child))) {
       if (hasEnded(child)) throw this.#startError('ended at its start')
-      if (Date.now() > deadline) throw this.#startError(`did not answer within ${startTimeoutMs} ms`)
       await delay(10)
     }
     // The answer may be somebody else's, on the port that this one did not get.
@@ -161,14 +165,17 @@ class PrivateServer implements Server {
   }
 
   /** Any answer counts: -NOAUTH and -LOADING come from a server that runs. */
-  #answers(): Promise<boolean> {
+  #answers(child: ChildProcess): Promise<boolean> {
     return new Promise((resolve) => {
       const socket = this.#connect()
+      const gone = () => done(false)
       const done = (answers: boolean) => {
+        child.off('exit', gone)
         socket.destroy()
         resolve(answers)
       }
-      socket.setTimeout(1_000, () => done(false))
+      // Somebody else may have the port, and say nothing.
+      child.once('exit', gone)
       socket.once('error', () => done(false))
       socket.once('close', () => done(false))
       socket.once('data', () => done(true))
@@ -217,22 +224,4 @@ function missing(): never {
   throw new Error('no redis-server: npm run setup installs one, RESPIPE_REDIS_SERVER names one')
 }
 
-const startTimeoutMs = 10_000
 const noTls = 'it is built without TLS'
-/** The processes, and their folders. */
-const running = new Map<ChildProcess, string>()
-
-// However the test process ends, its servers end with it.
-process.once('exit', () => {
-  for (const [child, dir] of running) {
-    child.kill('SIGKILL')
-    rmSync(dir, { recursive: true, force: true })
-  }
-})
-for (const [signal, number] of [
-  ['SIGHUP', 1],
-  ['SIGINT', 2],
-  ['SIGTERM', 15],
-] as const) {
-  process.once(signal, () => process.exit(128 + number))
-}

@@ -1,4 +1,4 @@
-import test from 'ava'
+import test from './test.ts'
 import { Redis } from 'ioredis'
 
 import { startServer, type Server } from './server.ts'
