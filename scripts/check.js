@@ -6,7 +6,7 @@
 const { spawnSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
-const { SetupError, setup } = require('./setup.js')
+const { SetupError, findCargo, setup } = require('./setup.js')
 
 const root = path.join(__dirname, '..')
 
@@ -40,6 +40,7 @@ const groups = {
     needs: ['packages', 'addon', 'server'],
     steps: [
       ['ava', 'ava'],
+      ['ava, second ring', 'ava', '--config', '__test__/long/ava.config.js'],
       ['generated files unchanged', 'git', 'diff', '--exit-code', '--', ...generated],
     ],
   },
@@ -70,7 +71,9 @@ function timed(name, step) {
 }
 
 function run(program, args) {
-  const PATH = [path.join(root, 'node_modules', '.bin'), process.env.PATH].join(path.delimiter)
+  const cargo = findCargo()
+  const folders = [path.join(root, 'node_modules', '.bin'), process.env.PATH, ...(cargo ? [path.dirname(cargo)] : [])]
+  const PATH = folders.join(path.delimiter)
   const result = spawnSync(program, args, {
     cwd: root,
     env: { ...process.env, PATH },

@@ -6,6 +6,7 @@
 const { spawnSync } = require('node:child_process')
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 
 const root = path.join(__dirname, '..')
@@ -36,7 +37,9 @@ const OLDEST_NODE = { 20: 19, 22: 20, 24: 12 }
 function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major > 24 || minor >= OLDEST_NODE[major]) return
-  throw new SetupError(`building and testing wants Node.js 20.19, 22.20 or 24.12 or later, this is ${process.version}`)
+  throw new SetupError(
+    `building and testing requires Node.js 20.19, 22.20 or 24.12 or later, this is ${process.version}`,
+  )
 }
 
 /** Compares the lock file with the one that npm keeps of what it installed. */
@@ -60,17 +63,43 @@ function buildAddon() {
   const addon = findAddon()
   if (addon && before?.sources === sources && before.addon === hash([addon])) return
 
-  if (!isOnPath('cargo')) {
-    throw new SetupError('the addon is written in Rust and cargo is missing: install Rust from https://rustup.rs')
-  }
+  const folder = requireCargo()
   installPackages()
   say('building the addon (a minute or two the first time)')
-  run('npm', ['run', '--silent', 'build'])
+  run('npm', ['run', '--silent', 'build'], { PATH: [folder, process.env.PATH].join(path.delimiter) })
   const built = findAddon()
   if (!built) throw new SetupError('the build made no addon for this platform: see "napi" in package.json')
   // cargo may have been told to build elsewhere.
   fs.mkdirSync(path.join(root, path.dirname(stamp)), { recursive: true })
   fs.writeFileSync(path.join(root, stamp), JSON.stringify({ sources, addon: hash([built]) }))
+}
+
+/** The folder of a cargo that is new enough. */
+function requireCargo() {
+  const where = 'install Rust from https://rustup.rs'
+  const cargo = findCargo()
+  if (!cargo) throw new SetupError(`the addon is written in Rust and cargo is missing: ${where}`)
+  const { status, stdout, stderr } = spawnSync(cargo, ['--version'], { cwd: root, encoding: 'utf8' })
+  // rustup's cargo needs a toolchain that is installed.
+  if (status !== 0) throw new SetupError(`${cargo} does not work: ${stderr.trim()}`)
+  const oldest = /^rust-version = "(.*)"/m.exec(fs.readFileSync(path.join(root, 'Cargo.toml'), 'utf8'))[1]
+  const version = /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? stdout.trim()
+  if (!isAtLeast(version, oldest)) {
+    throw new SetupError(`building the addon requires Rust ${oldest} or later, ${cargo} is ${version}: ${where}`)
+  }
+  return path.dirname(cargo)
+}
+
+/** Where rustup puts it counts too: a shell that was open before the installation does not have that on its PATH. */
+function findCargo() {
+  const home = process.env.CARGO_HOME ?? path.join(os.homedir(), '.cargo')
+  const installed = path.join(home, 'bin', windows ? 'cargo.exe' : 'cargo')
+  return findOnPath('cargo') ?? (isExecutable(installed) ? installed : undefined)
+}
+
+function isAtLeast(version, oldest) {
+  const [[major, minor], [wantedMajor, wantedMinor]] = [version, oldest].map((text) => text.split('.').map(Number))
+  return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor)
 }
 
 /** The addon of this platform, relative to the root; undefined where it was not built yet. */
@@ -104,17 +133,22 @@ function installServer() {
   // The tests make their certificates with it.
   if (!isOnPath('openssl')) missing.push('openssl')
   if (missing.length === 0) return
+  const byHand =
+    `install with "sudo apt-get install ${missing.join(' ')}" (Debian, Ubuntu), "brew install redis openssl" (macOS) ` +
+    `or your system's own means, or name a redis-server or valkey-server in RESPIPE_REDIS_SERVER`
   if (!isOnPath('apt-get') || process.getuid?.() !== 0) {
-    throw new SetupError(
-      `${missing.join(' and ')} missing: install with "sudo apt-get install ${missing.join(' ')}" (Debian, Ubuntu), ` +
-        `"brew install redis openssl" (macOS) or your system's own means, or name a server in RESPIPE_REDIS_SERVER`,
-    )
+    throw new SetupError(`${missing.join(' and ')} missing: ${byHand}`)
   }
   say(`installing ${missing.join(' and ')}`)
-  withoutServices(() => {
-    run('apt-get', ['update'])
-    run('apt-get', ['install', '-y', '--no-install-recommends', ...missing])
-  })
+  try {
+    withoutServices(() => {
+      run('apt-get', ['update'])
+      run('apt-get', ['install', '-y', '--no-install-recommends', ...missing])
+    })
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error
+    throw new SetupError(`${error.message}. Without network: ${byHand}`)
+  }
   if (!findRedisServer()) throw new SetupError('redis-server was installed, but is not on the PATH')
 }
 
@@ -160,11 +194,11 @@ function isExecutable(file) {
 }
 
 /** Runs a program in the root; what it says is shown only if it fails. */
-function run(program, args) {
+function run(program, args, env = {}) {
   const result = spawnSync(program, args, {
     cwd: root,
     encoding: 'utf8',
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', ...env },
     maxBuffer: 256 * 1024 * 1024,
     // npm is a batch file on Windows, which only a shell runs.
     shell: windows,
@@ -189,7 +223,7 @@ function say(text) {
   console.log(`setup: ${text}`)
 }
 
-module.exports = { SetupError, findRedisServer, installPackages, buildAddon, installServer, setup }
+module.exports = { SetupError, findCargo, findRedisServer, installPackages, installServer, requireCargo, setup }
 
 if (require.main === module) {
   try {

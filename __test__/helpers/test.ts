@@ -2,7 +2,7 @@
 // alone and names what it waited for; one that fails prints its seeds and the end of its servers' logs; and of one file
 // only a few run at the same time, so that a test's time does not depend on how many others there are.
 
-import ava, { type ExecutionContext, type TestFn } from 'ava'
+import ava, { type ExecutionContext, registerCompletionHandler, type TestFn } from 'ava'
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /** A guard against hangs, and nothing else: many times what the slowest test takes on a busy machine. */
@@ -57,10 +57,17 @@ function guarded(implementation: Implementation): Implementation {
   }
 }
 
+// What a test that hangs has left running would keep the process alive.
+let hasHung = false
+registerCompletionHandler(() => {
+  if (hasHung) process.exit()
+})
+
 async function inTime(state: Running, ended: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
+      hasHung = true
       const waits = [...state.waits].map((wait) => wait()).join('; ') || 'nothing that a helper knows of'
       reject(new Error(`not over after ${LIMIT_MS / 1_000} s; it waits for: ${waits}`))
     }, LIMIT_MS)
