@@ -38,7 +38,7 @@ export interface Server {
   log(): string
   /** Ends it and removes its folder. */
   stop(): Promise<void>
-  /** Sends a signal; with SIGKILL or SIGTERM (the default), waits for its end. */
+  /** Sends a signal; with SIGKILL or SIGTERM (the default), waits for its end, with SIGSTOP until it is stopped. */
   kill(signal?: NodeJS.Signals): Promise<void>
   /** The same port and folder again, whether it still runs or was killed. What it saved is there again. */
   restart(): Promise<void>
@@ -141,6 +141,7 @@ class PrivateServer implements Server {
     if (!child || hasEnded(child)) return
     child.kill(signal)
     if (signal === 'SIGKILL' || signal === 'SIGTERM') await ended(child)
+    if (signal === 'SIGSTOP') await stopped(child)
   }
 
   async restart(): Promise<void> {
@@ -205,6 +206,12 @@ function hasEnded(child: ChildProcess): boolean {
 async function ended(child: ChildProcess): Promise<void> {
   child.ref()
   if (!hasEnded(child)) await once(child, 'exit')
+}
+
+/** The signal is on its way when `kill` returns: on Linux one can see when it has arrived. */
+async function stopped({ pid }: ChildProcess): Promise<void> {
+  if (process.platform !== 'linux') return
+  while (!/\) [Tt] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await delay(1)
 }
 
 /** Below the range that systems hand out to outgoing connections, so that it is still free at a restart. */
