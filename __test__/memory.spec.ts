@@ -1,82 +1,57 @@
-// What a pipeline holds is what stats() says: nobody answers, so that all of it stays. The batches are not small: a promise
-// and what becomes of it take some 3 KB for each of them.
-
+// What a pipeline holds, as stats() tells it: to the byte. What it takes in memory is measured in long/memory.spec.ts.
 import test from './helpers/test.ts'
-import { once } from 'node:events'
-import net from 'node:net'
 
-import { runScript } from './helpers/rss.ts'
+import { proxyFor, serverFor } from './helpers/loads.ts'
+import { bulkFor, resolution, until } from './helpers/outcomes.ts'
+import { encoded } from './helpers/pipelines.ts'
+import { scriptedFor } from './helpers/scripted.ts'
 
-/** Of what is held: segments are not filled to the last byte. */
-const SHARE = 1.25
-
-/** Beyond that: spare and half-filled segments, the runtime, and the grain of the allocator. */
-const MARGIN = 8e6
-
-const nobody = net.createServer(() => {}).listen(0, '127.0.0.1')
-await once(nobody, 'listening')
-test.after.always(() => nobody.close())
-
-/** Appends this until 48 MB are held, and lets go of it; three times. Tells by how much the memory grew. */
-const source = (append: string) => `
-  import { bulkPipeline } from './index.js'
-  const { port, batch } = JSON.parse(process.argv[1])
-  const big = 'x'.repeat(300_000)
-  const text = 'ä'.repeat(500)
-  const settled = () => { gc(); gc(); return process.memoryUsage.rss() }
-  const make = () => bulkPipeline({ port, maxBufferedBytes: 2 ** 30, connectTimeoutMs: 60_000 })
-  const fill = (bulk, most) => {
-    const held = []
-    for (let row = 0; ; row++) {
-      ${append}
-      if (row % batch !== 0) continue
-      held.push(bulk.exec())
-      const { bufferedBytes, inFlightBytes } = bulk.stats()
-      if (bufferedBytes + inFlightBytes > most) break
-    }
-    for (const promise of held) promise.catch(() => {})
-  }
-  // The code is compiled, and the runtime is there.
-  const first = make()
-  fill(first, 2e6)
-  first.destroy()
-  await new Promise((resolve) => setTimeout(resolve, 100))
-  const before = settled()
-  const rounds = []
-  for (let round = 0; round < 3; round++) {
-    const bulk = make()
-    fill(bulk, 48e6)
-    const { bufferedBytes, inFlightBytes } = bulk.stats()
-    rounds.push({ told: bufferedBytes + inFlightBytes, grown: settled() - before })
-    bulk.destroy()
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  console.log(JSON.stringify(rounds))
-`
-
-interface Round {
-  told: number
-  grown: number
-}
-
-for (const [title, batch, append] of [
-  ['short commands', 5_000, "bulk.hset('user:' + row, 'name', 'name ' + row)"],
-  ['commands of 1 kB, not ASCII', 1_000, 'bulk.set(row, text)'],
-  ['commands larger than a segment', 10, 'bulk.set(row, big)'],
+for (const [title, value] of [
+  ['short commands', 'value'],
+  ['commands of 1 kB, not ASCII', 'ä'.repeat(500)],
+  ['commands larger than a segment', Buffer.alloc(300_000)],
 ] as const) {
+  const bytes = encoded('SET', 'key', value).length
+
   test(`what is held is what stats() says: ${title}`, async (t) => {
-    const { port } = nobody.address() as net.AddressInfo
-    const run = await runScript(
-      { source: source(append) },
-      { args: [JSON.stringify({ port, batch })], nodeArgs: ['--expose-gc'] },
-    )
-    t.is(run.code, 0, run.stderr)
-    const rounds = JSON.parse(run.stdout) as Round[]
-    t.log(rounds.map(({ told, grown }) => `${told} bytes told, ${grown} more in use`).join('; '))
-    const [{ told, grown }, second, third] = rounds as [Round, Round, Round]
-    t.true(told >= 48e6)
-    t.true(grown < SHARE * told + MARGIN, `${grown} bytes in use where ${told} are told`)
-    // What the outcomes of the first took counts for the others as well.
-    t.true(third.grown < second.grown + MARGIN, `${third.grown} bytes in use where it were ${second.grown} before`)
+    const nobody = await scriptedFor(t, { silent: true })
+    const bulk = bulkFor(t, { port: nobody.port, connectTimeoutMs: 1_000_000 })
+    const held = () => {
+      const { bufferedBytes, inFlightBytes } = bulk.stats()
+      return bufferedBytes + inFlightBytes
+    }
+    t.is(held(), 0)
+    const results: Promise<unknown>[] = []
+    for (let batch = 1; batch <= 3; batch++) {
+      for (let i = 1; i <= 10; i++) {
+        bulk.set('key', value)
+        t.is(held(), (10 * (batch - 1) + i) * bytes)
+      }
+      results.push(bulk.exec())
+      t.is(held(), 10 * batch * bytes)
+    }
+    // What is appended and dropped is not held, nor is what a pipeline that ended had.
+    bulk.set('key', value).discard()
+    t.is(held(), 30 * bytes)
+    bulk.destroy()
+    await Promise.allSettled(results)
+    t.is(held(), 0)
+  })
+
+  test(`what is written is in flight until it is answered: ${title}`, async (t) => {
+    const proxy = await proxyFor(t, await serverFor(t))
+    const bulk = bulkFor(t, { port: proxy.port, maxInFlightBytes: 8_000_000 })
+    await bulk.ping().exec()
+    let inFlight = 0
+    const fault = proxy.at({ bytes: 0, direction: 'down' }, async () => {
+      await until(() => bulk.stats().inFlightBytes > 10 * bytes)
+      inFlight = bulk.stats().inFlightBytes
+    })
+    for (let i = 0; i < 10; i++) bulk.set('key', value)
+    await resolution(t, bulk.exec())
+    t.true(fault.hasHappened)
+    // With the fence behind them.
+    t.is(inFlight, 10 * bytes + encoded('ECHO', 'x'.repeat(32)).length)
+    t.like(bulk.stats(), { bufferedBytes: 0, inFlightBytes: 0 })
   })
 }
