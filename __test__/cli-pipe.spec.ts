@@ -7,6 +7,7 @@ import test from './helpers/test.ts'
 import { folderWith } from './helpers/cli.ts'
 import { respipe, start } from './helpers/command.ts'
 import { watchedFor } from './helpers/loads.ts'
+import { until } from './helpers/outcomes.ts'
 import { sharedServer } from './helpers/shared.ts'
 
 const { server, client } = await sharedServer()
@@ -130,8 +131,9 @@ for (const [name, input, stderr, errors, replies, code] of [
 }
 
 test.serial('an append-only file, as a server has written it', async (t) => {
-  const { server: origin, client: witness } = await watchedFor(t, {
-    args: ['--appendonly', 'yes', '--enable-debug-command', 'yes'],
+  // Without fsync: what is answered is in the file, while with the default, everysec, a slow disk delays that.
+  const { server: origin, client: observer } = await watchedFor(t, {
+    args: ['--appendonly', 'yes', '--appendfsync', 'no', '--enable-debug-command', 'yes'],
   })
   const commands = Array.from({ length: 2_000 }, (_, i) => [
     `SET s:${i} "v\\r\\n${i}" EX 10000`,
@@ -141,7 +143,7 @@ test.serial('an append-only file, as a server has written it', async (t) => {
     ...(i % 7 === 0 ? [`EVAL "redis.call('set', KEYS[1], '1') return redis.call('incr', KEYS[1])" 1 e:${i}`] : []),
   ])
   t.is((await respipe(t, ['pipe', '-u', origin.url], { input: commands.flat().join('\n') })).code, 0)
-  const digest = await witness.call('DEBUG', 'DIGEST')
+  const digest = await observer.call('DEBUG', 'DIGEST')
   const copy = await watchedFor(t, { args: ['--enable-debug-command', 'yes'] })
   const file = join(origin.dir, 'appendonlydir', 'appendonly.aof.1.incr.aof')
   const { code, stderr } = await respipe(t, ['pipe', file, '-p', String(copy.port)])
@@ -149,9 +151,10 @@ test.serial('an append-only file, as a server has written it', async (t) => {
   t.is(await copy.client.call('DEBUG', 'DIGEST'), digest)
 })
 
+/** `long/cli.spec.ts` has a larger one, for which the default has to be raised. */
 test.serial('a command larger than most, and packed', async (t) => {
   await client.flushall()
-  const value = Buffer.alloc(70 * 1024 * 1024, '0123456789\r\n')
+  const value = Buffer.alloc(2 * 1024 * 1024, '0123456789\r\n')
   const input = gzipSync(all(resp('SET', 'a', value), resp('STRLEN', 'a')), { level: 1 })
   const { code, stdout } = await respipe(t, ['pipe', '-u', server.url], { input })
   t.is(code, 0)
@@ -180,9 +183,8 @@ test.serial('what comes slowly arrives before more comes', async (t) => {
   await client.flushall()
   const { child, ended } = start(t, ['pipe', '-u', server.url], { input: 'pipe' })
   child.stdin?.write('SET a 1\nSET b')
-  const deadline = Date.now() + 10_000
-  while ((await client.get('a')) === null && Date.now() < deadline);
-  t.is(await client.get('a'), '1')
+  await until(async () => (await client.get('a')) === '1')
+  t.is(await client.exists('b'), 0)
   child.stdin?.end(' 2\n')
   const { code, stdout } = await ended
   t.is(code, 0)

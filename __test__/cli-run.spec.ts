@@ -1,5 +1,6 @@
 // Whole runs of `respipe` against a pipeline that does as the test says: what is passed on, what is printed, exit codes.
 
+import type { EventEmitter } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from './helpers/test.ts'
@@ -570,17 +571,16 @@ test('nothing is drawn over commands that are typed', async (t) => {
 })
 
 test('nothing of ours is left to listen for signals', async (t) => {
-  let count = -1
+  const seen: EventEmitter[] = []
+  const listening = () => seen.map((signals) => signals.listenerCount('SIGINT') + signals.listenerCount('SIGTERM'))
   await respipe(USERS, {
     async importFile(_, { signals }) {
-      setImmediate(() => {
-        count = signals.listenerCount('SIGINT') + signals.listenerCount('SIGTERM')
-      })
+      seen.push(signals)
+      t.deepEqual(listening(), [2])
       return summary({})
     },
   })
-  await new Promise((resolve) => setTimeout(resolve, 10))
-  t.is(count, 0)
+  t.deepEqual(listening(), [0])
 })
 
 test('an error that is not of the package passes through', async (t) => {

@@ -1,12 +1,9 @@
 // The command as a process of its own.
 
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import test from './helpers/test.ts'
-
-const cli = fileURLToPath(new URL('../cli.js', import.meta.url))
+import { cli, respipe, startProgram } from './helpers/command.ts'
 
 for (const [args, code, stdout, stderr] of [
   [['--version'], 0, /^respipe \d+\.\d+\.\d+\n$/, /^$/],
@@ -19,7 +16,7 @@ for (const [args, code, stdout, stderr] of [
   [['pipe', '-h', 'two words'], 2, /^$/, /^respipe: --host must be a host name .*\n$/],
 ] as const) {
   test(`respipe ${args.join(' ')} ends with ${code}`, async (t) => {
-    const ended = await respipe([...args])
+    const ended = await respipe(t, [...args])
     t.is(ended.code, code)
     t.regex(ended.stdout, stdout)
     t.regex(ended.stderr, stderr)
@@ -27,28 +24,22 @@ for (const [args, code, stdout, stderr] of [
 }
 
 test('a reader that has enough ends it quietly', async (t) => {
-  const { code, stderr } = await respipe(['help', 'import'], (child) => child.stdout.destroy())
+  // The shell waits for a line of its input: respipe begins once nobody reads its output any more.
+  const args = ['-c', 'read -r go; exec "$@"', 'sh', process.execPath, cli, 'help', 'import']
+  const { child, ended } = startProgram(t, 'sh', args, { input: 'pipe' })
+  const { stdin, stdout } = child
+  if (stdin === null || stdout === null) return t.fail()
+  stdout.destroy()
+  await once(stdout, 'close')
+  stdin.end('go\n')
+  const { code, stderr } = await ended
   t.deepEqual({ code, stderr }, { code: 0, stderr: '' })
 })
 
 test('the name of the command and the commands in the README are those of the table', async (t) => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-  const { stdout } = await respipe(['--help'])
-  for (const [, command] of stdout.matchAll(/^ {2}(import|pipe|check|completion) /gm)) {
-    t.true(readme.includes(`respipe ${command}`), command)
-  }
+  const { stdout } = await respipe(t, ['--help'])
+  const commands = [...stdout.matchAll(/^ {2}(import|pipe|check|completion) /gm)].map(([, command]) => command)
+  t.deepEqual(commands, ['import', 'pipe', 'check', 'completion'])
+  for (const command of commands) t.true(readme.includes(`respipe ${command}`), command)
 })
-
-async function respipe(args: string[], then: (child: ReturnType<typeof start>) => void = () => {}) {
-  const child = start(args)
-  const output = { stdout: '', stderr: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text))
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text))
-  then(child)
-  const [code] = await once(child, 'close')
-  return { code, ...output }
-}
-
-function start(args: string[]) {
-  return spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-}
