@@ -11,20 +11,15 @@ import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { findRedisServer } from '../scripts/setup.js'
 import type { BulkPipelineOptions } from '../index.js'
-import { bulkFor, rejection, resolution } from './helpers/outcomes.ts'
+import { proxyFor, serverFor, serverWith } from './helpers/loads.ts'
+import { bulkFor, rejection, resolution, until } from './helpers/outcomes.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
-import { freePort, startServer, supportsTls, type ServerOptions } from './helpers/server.ts'
+import { supportsTls } from './helpers/server.ts'
 
 const testTls = (await supportsTls()) ? test : test.skip
 
 const PASSWORD = "hunter2-ä'pass"
 const ONCE = { firstConnect: 0 }
-
-async function serverFor(t: ExecutionContext, options?: ServerOptions) {
-  const server = await startServer(options)
-  t.teardown(() => server.stop())
-  return server
-}
 
 async function adminOf(t: ExecutionContext, options: { port: number; password?: string }) {
   const client = new Redis({ ...options, lazyConnect: true, retryStrategy: null })
@@ -143,8 +138,12 @@ test('row 89: a server that sends a byte now and then costs connectTimeoutMs', a
 })
 
 test('fault 1: a refused connection is tried as often as said', async (t) => {
-  const port = await freePort()
-  await fails(t, { port, retry: { firstConnect: 2 } }, 'RESPIPE_CONNECT', /connection refused: nothing listens there/)
+  await fails(
+    t,
+    { port: 1, retry: { firstConnect: 2 } },
+    'RESPIPE_CONNECT',
+    /connection refused: nothing listens there/,
+  )
 })
 
 test('fault 1: a name without address is told', async (t) => {
@@ -162,7 +161,7 @@ testTls('row 82, fault 2: TLS spoken to a plain Redis ends in time', async (t) =
 })
 
 testTls('2g: a TLS port spoken to plainly is told', async (t) => {
-  const { port } = await serverFor(t, { tls: true })
+  const { port } = await serverWith(t, { tls: true })
   const bulk = bulkFor(t, { port, password: PASSWORD, retry: ONCE })
   // It depends on OpenSSL whether an alert comes before the reset.
   const error = await rejection(t, bulk.set('key', 'value').exec(), /^RESPIPE_(CONNECT|PROTOCOL)$/)
@@ -171,29 +170,42 @@ testTls('2g: a TLS port spoken to plainly is told', async (t) => {
 })
 
 async function anyCertificate(t: ExecutionContext): Promise<string> {
-  return (await serverFor(t, { tls: true })).certificates!.ca.cert
+  return (await serverWith(t, { tls: true })).certificates!.ca.cert
 }
 
 // Login
 
 test('fault 4: maxclients is retried, told once that is used up, and forgotten once a place is free', async (t) => {
-  const { port } = await serverFor(t, { args: ['--maxclients', '1'] })
-  const occupant = connect(port, '127.0.0.1')
-  t.teardown(() => occupant.destroy())
-  occupant.write('PING\r\n')
-  await once(occupant, 'data')
+  const { port } = await serverWith(t, { args: ['--maxclients', '1'] })
+  const occupant = await occupy(t, port)
 
   const retry = { firstConnect: 2 }
   await fails(t, { port, retry }, 'RESPIPE_CONNECT', /ERR max number of clients reached/)
 
-  const patient = bulkFor(t, { port, retry: { firstConnect: 10_000 } })
+  const proxy = await proxyFor(t, { port })
+  const patient = bulkFor(t, { port: proxy.port, retry: { firstConnect: 1_000_000 } })
   const loaded = patient.set('key', 'value').exec()
-  setTimeout(() => occupant.destroy(), 50)
+  // The first of them at least was refused.
+  await until(() => proxy.connections >= 2)
+  occupant.destroy()
   t.is((await resolution(t, loaded)).succeeded, 1)
 })
 
+/** Takes the only place of a server, where it may be taken still by who looked whether the server is up. */
+async function occupy(t: ExecutionContext, port: number) {
+  for (;;) {
+    const occupant = connect(port, '127.0.0.1')
+    t.teardown(() => occupant.destroy())
+    occupant.on('error', () => {})
+    occupant.write('PING\r\n')
+    const [answer] = await once(occupant, 'data')
+    if (String(answer).startsWith('+PONG')) return occupant
+    occupant.destroy()
+  }
+}
+
 test('row 83, fault 3: wrong and missing passwords end at once, and may be put right', async (t) => {
-  const { port } = await serverFor(t, { args: ['--requirepass', 'right'] })
+  const { port } = await serverWith(t, { args: ['--requirepass', 'right'] })
   const admin = await adminOf(t, { port, password: 'right' })
   const retry = { firstConnect: 1_000, minDelayMs: 1_000, maxDelayMs: 1_000 }
   const wrong = { port, password: PASSWORD, retry }
@@ -300,7 +312,7 @@ test('fault 6: a server that is loading is waited for', async (t) => {
 
 test('row 87, fault 7: a replica is refused', async (t) => {
   const master = await serverFor(t)
-  const replica = await serverFor(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] })
+  const replica = await serverWith(t, { args: ['--replicaof', '127.0.0.1', String(master.port)] })
   const retry = { firstConnect: 1_000, minDelayMs: 1_000, maxDelayMs: 1_000 }
   await fails(t, { port: replica.port, retry }, 'RESPIPE_REFUSED', /no place to write to: it is a replica/)
 })
@@ -313,7 +325,7 @@ test('row 87, fault 5: a Sentinel is refused', async (t) => {
   writeFileSync(join(dir, 'sentinel.conf'), '')
   writeFileSync(binary, `#!/bin/sh\nexec '${findRedisServer()}' '${dir}/sentinel.conf' "$@"\n`)
   chmodSync(binary, 0o755)
-  const { port } = await serverFor(t, { binary, args: ['--sentinel'] })
+  const { port } = await serverWith(t, { binary, args: ['--sentinel'] })
   await fails(t, { port }, 'RESPIPE_REFUSED', /it is a Sentinel, which holds no data/)
 })
 
@@ -345,7 +357,7 @@ test('row 87: a greeting with missing, odd or repeated fields is judged by what 
 })
 
 test('a cluster member takes what is its own; what it redirects has failed', async (t) => {
-  const { port } = await serverFor(t, { args: ['--cluster-enabled', 'yes'] })
+  const { port } = await serverWith(t, { args: ['--cluster-enabled', 'yes'] })
   const admin = await adminOf(t, { port })
   // A command of a slot that is nobody's could wait for ever.
   const bulk = bulkFor(t, { port, retry: { attempts: 2 } })
@@ -354,7 +366,7 @@ test('a cluster member takes what is its own; what it redirects has failed', asy
 
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   await admin.config('SET', 'cluster-require-full-coverage', 'no')
-  while (!(await admin.call('CLUSTER', 'INFO'))?.toString().includes('cluster_state:ok')) continue
+  await until(async () => String(await admin.call('CLUSTER', 'INFO')).includes('cluster_state:ok'))
   // The slots of key, a and b are 12539, 15495 and 3300.
   const whole = await resolution(t, bulk.set('key', 1).set('a', 1).set('b', 1).exec())
   t.is(whole.succeeded, 3)
@@ -389,7 +401,7 @@ test('row 77: a unix socket that is none is told with its path', async (t) => {
 })
 
 test('a unix socket is loaded through, and told once nothing listens on it', async (t) => {
-  const server = await serverFor(t, { unixSocket: true })
+  const server = await serverWith(t, { unixSocket: true })
   const path = server.path!
   const bulk = bulkFor(t, { path })
   t.is((await resolution(t, bulk.set('key', 'value').exec())).succeeded, 1)

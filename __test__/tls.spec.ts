@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { type BulkPipelineOptions, bulkPipeline } from '../index.js'
+import { isHonest, proxyFor, serverWith } from './helpers/loads.ts'
 import { addsUp, bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
-import { startProxy } from './helpers/proxy.ts'
 import { runScript } from './helpers/rss.ts'
-import { startScripted } from './helpers/scripted.ts'
-import { type Server, startServer, supportsTls, type ServerOptions } from './helpers/server.ts'
+import { scriptedFor } from './helpers/scripted.ts'
+import { type Server, startServer, supportsTls } from './helpers/server.ts'
 
 const withTls = await supportsTls()
 const testTls = withTls ? test : test.skip
@@ -29,12 +29,6 @@ test.after.always(async () => {
   await shared?.stop()
   rmSync(dir, { recursive: true, force: true })
 })
-
-async function serverFor(t: ExecutionContext, options: ServerOptions) {
-  const server = await startServer(options)
-  t.teardown(() => server.stop())
-  return server
-}
 
 /** The line ends of Windows. */
 function crlf(text: string): string {
@@ -75,20 +69,20 @@ const RSA = ['-newkey', 'rsa:2048']
 const EC = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
 const HERE = ['-addext', 'subjectAltName=IP:127.0.0.1']
 
-testTls('100,000 commands are loaded over TLS, to the byte', async (t) => {
+testTls('10,000 commands are loaded over TLS, to the byte', async (t) => {
   const { ca } = shared.certificates!
   const bulk = bulkFor(t, { url: shared.url, tls: { ca: ca.cert } })
   const values = Array.from({ length: 1_000 }, (_, i) => randomBytes(i % 300))
-  for (let i = 0; i < 100_000; i++) bulk.hset(`load:${i % 100}`, String(i), values[i % 1_000]!)
+  for (let i = 0; i < 10_000; i++) bulk.hset(`load:${i % 100}`, String(i), values[i % 1_000]!)
   const outcome = await resolution(t, bulk.exec())
-  t.is(outcome.succeeded, 100_000)
+  t.is(outcome.succeeded, 10_000)
   t.is(bulk.stats().reconnects, 0)
 
   const client = new Redis({ port: shared.port, host: shared.host, tls: { ca: ca.cert } })
   t.teardown(() => client.disconnect())
   for (let key = 0; key < 100; key++) {
     const fields = await client.hgetallBuffer(`load:${key}`)
-    t.is(Object.keys(fields).length, 1_000)
+    t.is(Object.keys(fields).length, 100)
     const wrong = Object.entries(fields).find(([field, value]) => !value.equals(values[Number(field) % 1_000]!))
     t.is(wrong, undefined)
   }
@@ -120,7 +114,7 @@ testTls('row 73, fault 2: a wrong CA is refused at once', async (t) => {
 })
 
 testTls('row 73, fault 2: a certificate for another host is refused, unless servername names that', async (t) => {
-  const { port, certificates } = await serverFor(t, { tls: { certificate: 'wrongHost' } })
+  const { port, certificates } = await serverWith(t, { tls: { certificate: 'wrongHost' } })
   const ca = certificates!.ca.cert
   await refuses(t, port, { ca }, /is not for "127\.0\.0\.1", but for other\.example$/)
   await refuses(t, port, { ca, servername: 'third.example' }, /is not for "third\.example", but for other\.example$/)
@@ -128,12 +122,12 @@ testTls('row 73, fault 2: a certificate for another host is refused, unless serv
 })
 
 testTls('row 73, fault 2: an expired certificate is refused', async (t) => {
-  const { port, certificates } = await serverFor(t, { tls: { certificate: 'expired' } })
+  const { port, certificates } = await serverWith(t, { tls: { certificate: 'expired' } })
   await refuses(t, port, { ca: certificates!.ca.cert }, /the server's certificate has expired, \d+ days ago/)
 })
 
 testTls('the same ones do with rejectUnauthorized: false', async (t) => {
-  const { port } = await serverFor(t, { tls: { certificate: 'expired' } })
+  const { port } = await serverWith(t, { tls: { certificate: 'expired' } })
   await loads(t, port, { rejectUnauthorized: false })
   await loads(t, shared.port, { rejectUnauthorized: false, ca: shared.certificates!.otherCa.cert })
   await loads(t, shared.port, { rejectUnauthorized: false, servername: 'other.example' })
@@ -155,7 +149,7 @@ testTls('row 72: rejectUnauthorized: false warns once a process', async (t) => {
 })
 
 testTls('row 73: client certificates may be required', async (t) => {
-  const { port, certificates } = await serverFor(t, { tls: { clientCertificates: 'required' } })
+  const { port, certificates } = await serverWith(t, { tls: { clientCertificates: 'required' } })
   const { ca, client, otherCa } = certificates!
   await loads(t, port, { ca: ca.cert, cert: client.cert, key: client.key })
   await refuses(t, port, { ca: ca.cert }, /requires a certificate of the client: give cert and key/)
@@ -171,7 +165,7 @@ for (const [what, options] of [
 ] as const) {
   testTls(`row 73: a self-signed certificate (${what}) is trusted where ca holds it, as in Node.js`, async (t) => {
     const { cert, args } = selfSigned(what, ...options, ...HERE)
-    const { port } = await serverFor(t, { tls: true, args })
+    const { port } = await serverWith(t, { tls: true, args })
     await loads(t, port, { ca: cert })
     await loads(t, port, { ca: `${shared.certificates!.ca.cert}${cert}` })
 
@@ -188,13 +182,13 @@ for (const [what, options] of [
 testTls('row 73: its like is not trusted, with the same names and another key', async (t) => {
   const { args } = selfSigned('shown', ...EC, ...HERE)
   const { cert } = selfSigned('like', ...EC, ...HERE)
-  const { port } = await serverFor(t, { tls: true, args })
+  const { port } = await serverWith(t, { tls: true, args })
   await refuses(t, port, { ca: cert }, /authority \(CA:TRUE\) and not itself in ca/)
 })
 
 testTls('row 73: a self-signed certificate needs the name', async (t) => {
   const { cert, args } = selfSigned('nameless', ...EC)
-  const { port } = await serverFor(t, { tls: true, args })
+  const { port } = await serverWith(t, { tls: true, args })
   await refuses(t, port, { ca: cert }, /but for no name at all \(it has no subjectAltName\)/)
 })
 
@@ -244,8 +238,7 @@ testTls('row 73: junk is refused with a reason', async (t) => {
 // The connection
 
 testTls('fault 2: a handshake that breaks off is tried again', async (t) => {
-  const server = await startScripted({ onConnection: (socket) => socket.end() })
-  t.teardown(() => server.stop())
+  const server = await scriptedFor(t, { onConnection: (socket) => socket.end() })
   const retry = { firstConnect: 2 }
   const bulk = bulkFor(t, { port: server.port, tls: { ca: shared.certificates!.ca.cert }, retry })
   const error = await rejection(t, bulk.set('key', 'value').exec(), 'RESPIPE_TLS')
@@ -254,8 +247,7 @@ testTls('fault 2: a handshake that breaks off is tried again', async (t) => {
 })
 
 testTls('fault 2: a peer that answers in plain text is told', async (t) => {
-  const server = await startScripted({ greeting: '-ERR unknown command\r\n', silent: true })
-  t.teardown(() => server.stop())
+  const server = await scriptedFor(t, { greeting: '-ERR unknown command\r\n', silent: true })
   await refuses(
     t,
     server.port,
@@ -265,14 +257,15 @@ testTls('fault 2: a peer that answers in plain text is told', async (t) => {
 })
 
 testTls('TLS in pieces of one byte is the same', async (t) => {
-  const proxy = await startProxy(shared)
-  t.teardown(() => proxy.stop())
+  const proxy = await proxyFor(t, shared)
   proxy.slice(1)
-  await loads(t, proxy.port, { ca: shared.certificates!.ca.cert })
+  // Each byte costs a turn of an event loop that has other things to do.
+  const patience = { connectTimeoutMs: 600_000, stallTimeoutMs: 600_000 }
+  await loads(t, proxy.port, { ca: shared.certificates!.ca.cert }, patience)
 })
 
 testTls('fault 8: a connection that ends while idle is replaced in silence', async (t) => {
-  const server = await serverFor(t, { tls: true })
+  const server = await serverWith(t, { tls: true })
   const ca = server.certificates!.ca.cert
   const bulk = await loads(t, server.port, { ca })
   const client = new Redis({ port: server.port, tls: { ca } })
@@ -284,15 +277,17 @@ testTls('fault 8: a connection that ends while idle is replaced in silence', asy
 })
 
 testTls('fault 31: an end without close_notify is a loss, never a clean end', async (t) => {
-  const server = await serverFor(t, { tls: true })
-  const proxy = await startProxy(server)
-  t.teardown(() => proxy.stop())
+  const server = await serverWith(t, { tls: true })
+  const proxy = await proxyFor(t, server)
   const ca = server.certificates!.ca.cert
   const client = new Redis({ port: server.port, tls: { ca } })
   t.teardown(() => client.disconnect())
-  const seed = 31
-  t.log(`seed ${seed}`)
-  const random = randomNumbers(seed)
+  const random = randomNumbers(31)
+  /** The server has done whatever reached it: of its connections only ours is left. */
+  const isOver = async () =>
+    String(await client.client('LIST'))
+      .trim()
+      .split('\n').length === 1
 
   for (const direction of ['up', 'down'] as const) {
     const bulk = bulkFor(t, { port: proxy.port, tls: { ca }, retry: { attempts: 0 } })
@@ -301,25 +296,26 @@ testTls('fault 31: an end without close_notify is a loss, never a clean end', as
       // The login has come about, so that the cut is in the batch: it has 90 kB up, 20 kB down.
       await bulk.set('key', 'value').exec()
       for (let i = 0; i < 3_000; i++) bulk.incr(counter)
-      proxy.finAfter(1 + random(direction === 'up' ? 80_000 : 10_000), direction)
+      const fault = proxy.finAfter(1 + random(direction === 'up' ? 80_000 : 10_000), direction)
       const error = await rejection(t, bulk.exec(), 'RESPIPE_CONNECTION_LOST')
-      const { succeeded, unknown, failed } = error.outcome
+      t.true(fault.hasHappened)
+      const { unknown, failed } = error.outcome
       t.true(unknown > 0 || failed > 0, inspect(error.outcome))
-      await until(async () => !/addr=\S+ .*name= .*cmd=incr/.test(String(await client.client('LIST'))))
-      const present = Number(await client.get(counter))
-      t.true(succeeded <= present && present <= succeeded + unknown, `${succeeded} ${present} ${unknown}`)
+      await until(isOver)
+      await isHonest(t, client, counter, error.outcome)
     }
   }
 
   // With further attempts, the rest is loaded all the same.
   const bulk = bulkFor(t, { port: proxy.port, tls: { ca }, maxInFlightBytes: 16_384 })
   await bulk.set('key', 'value').exec()
-  for (let i = 0; i < 30_000; i++) bulk.incr('counter')
-  proxy.finAfter(50_000)
+  for (let i = 0; i < 5_000; i++) bulk.incr('counter')
+  const fault = proxy.finAfter(50_000)
   const outcome = await resolution(t, bulk.exec())
+  t.true(fault.hasHappened)
   t.is(outcome.failed, 0)
+  // 16 kB are 600 of them.
   t.true(outcome.unknown > 0 && outcome.unknown < 2_000, inspect(outcome))
-  const present = Number(await client.get('counter'))
-  t.true(outcome.succeeded <= present && present <= outcome.succeeded + outcome.unknown)
+  await isHonest(t, client, 'counter', outcome)
   addsUp(t, await bulk.close())
 })

@@ -27,6 +27,13 @@ export async function serverFor(t: ExecutionContext, ...args: string[]): Promise
   return server
 }
 
+/** The same with options: TLS, a unix socket, another program. */
+export async function serverWith(t: ExecutionContext, options: ServerOptions): Promise<Server> {
+  const server = await startServer(options)
+  t.teardown(() => server.stop())
+  return server
+}
+
 export async function proxyFor(t: ExecutionContext, target: { port: number }): Promise<FaultProxy> {
   const proxy = await startProxy(target)
   t.teardown(() => proxy.stop())
