@@ -214,10 +214,18 @@ async function stopped({ pid }: ChildProcess): Promise<void> {
   while (!/\) [Tt] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) await delay(1)
 }
 
-/** Below the range that systems hand out to outgoing connections, so that it is still free at a restart. */
+/** Ports of a process, of which there are 200 times as many. */
+const PORTS = 100
+
+let ports = Math.floor(Math.random() * PORTS)
+
+/**
+ * Below the range that systems hand out to outgoing connections, so that it is still free at a restart. Each process has
+ * some of its own, in turn, so that nobody takes one on which nobody listens yet, or not at the moment.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 10_240 + Math.floor(Math.random() * 20_000)
+    const port = 10_240 + (process.pid % 200) * PORTS + (ports++ % PORTS)
     const probe = createServer()
     const free = await new Promise<boolean>((resolve) => {
       probe.once('error', () => resolve(false))
