@@ -1,29 +1,22 @@
 import test, { type ExecutionContext } from './helpers/test.ts'
+import type { Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type BulkPipeline, type BulkPipelineOptions, RespipeError, bulkPipeline } from '../index.js'
-import { until } from './helpers/outcomes.ts'
+import { type BulkPipeline, type BulkPipelineOptions, RespipeError } from '../index.js'
+import { proxyFor } from './helpers/loads.ts'
+import { bulkFor, until } from './helpers/outcomes.ts'
 import { runScript } from './helpers/rss.ts'
-import { resp, startScripted } from './helpers/scripted.ts'
-import { freePort, type Server, startServer } from './helpers/server.ts'
+import { resp, scriptedFor } from './helpers/scripted.ts'
+import { sharedServer } from './helpers/shared.ts'
 
 // Promises that note whether anyone handles them: what nobody heard of is thrown once, by the next promise.
 
-let server: Server
-/** Where nothing listens: whatever is executed there is given up at once. */
-let nowhere: BulkPipelineOptions
-
-test.before(async () => {
-  server = await startServer()
-  nowhere = { port: await freePort(), retry: { attempts: 0 } }
-})
-
-test.after.always(() => server?.stop())
+const { server } = await sharedServer()
+/** Where nothing listens, and nothing ever will: whatever is executed there is given up at once. */
+const nowhere = { port: 1, retry: { attempts: 0 } }
 
 function open(t: ExecutionContext, options: BulkPipelineOptions = nowhere) {
-  const bulk = bulkPipeline(options)
-  t.teardown(() => bulk.destroy())
-  return bulk
+  return bulkFor(t, options)
 }
 
 /** Waits until a promise is settled, by a look that is no handler. */
@@ -59,7 +52,7 @@ test('a rejection that nobody handles does not end the process', async (t) => {
     process.on('unhandledRejection', () => console.log('unhandled'))
     process.on('uncaughtException', () => console.log('uncaught'))
     process.on('warning', ({ message }) => console.log(message))
-    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 }, autoExec: { commands: 2 } })
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0, firstConnect: 0 }, autoExec: { commands: 2 } })
     // A look that is no handler.
     const settled = async (promise) => {
       while (inspect(promise).includes('<pending>')) await delay(1)
@@ -98,22 +91,26 @@ for (const next of ['exec', 'drain', 'sync', 'close'] as const) {
 }
 
 test('a batch is executed even where its promise throws what came before', async (t) => {
-  const port = await freePort()
-  const bulk = open(t, { port, retry: { attempts: 0 } })
+  const proxy = await proxyFor(t, server)
+  const fault = proxy.at({ bytes: 0 }, 'reset')
+  const bulk = open(t, { port: proxy.port, retry: { attempts: 0, firstConnect: 0 } })
   await settled(bulk.set('early', 1).exec())
-  const late = await startServer({ port })
-  t.teardown(() => late.stop())
+  t.true(fault.hasHappened)
   await t.throwsAsync(bulk.set('late', 1).exec(), connect)
   const { succeeded, failed } = await bulk.sync()
   t.deepEqual({ succeeded, failed }, { succeeded: 1, failed: 1 })
 })
 
 test('a rejection that comes while the next promise waits is thrown by that', async (t) => {
-  const scripted = await startScripted({ finAfter: 1, silent: true })
-  t.teardown(() => scripted.stop())
-  const bulk = open(t, { port: scripted.port, retry: { attempts: 0 }, maxBufferedBytes: 1_000 })
+  const held: Socket[] = []
+  const scripted = await scriptedFor(t, { onConnection: (socket) => held.push(socket) })
+  const retry = { attempts: 0, firstConnect: 0 }
+  const bulk = open(t, { port: scripted.port, retry, maxBufferedBytes: 1_000, connectTimeoutMs: 600_000 })
   void bulk.set('key', 'x'.repeat(500)).exec()
-  await t.throwsAsync(bulk.drain(), connect)
+  const drained = bulk.drain()
+  await until(() => held.length === 1)
+  held[0]?.end()
+  await t.throwsAsync(drained, connect)
   await bulk.close()
 })
 
@@ -237,10 +234,16 @@ test('what then, catch and finally return is a plain promise', async (t) => {
 
 test('an unhandled rejection of a promise that is derived is the ordinary kind', async (t) => {
   const source = `
+    import { setTimeout as delay } from 'node:timers/promises'
+    import { inspect } from 'node:util'
     import { bulkPipeline } from './index.js'
-    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 } })
-    bulk.set('key', 1).exec().then(() => {})
-    setTimeout(() => console.log('alive'), 1_000)
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0, firstConnect: 0 } })
+    const promise = bulk.set('key', 1).exec()
+    promise.then(() => {})
+    // A look that is no handler. In the turn behind the rejection there is nobody left to go on.
+    while (inspect(promise).includes('<pending>')) await delay(1)
+    await delay(1)
+    console.log('alive')
   `
   const { code, stdout, stderr } = await runScript({ source }, { args: [String(nowhere.port)] })
   t.deepEqual([code, stdout], [1, ''])
@@ -255,10 +258,9 @@ test('refused commands are no rejection', async (t) => {
 })
 
 test('of many promises each tells of its own batch', async (t) => {
-  const scripted = await startScripted(([name, key = '']) =>
+  const scripted = await scriptedFor(t, ([name, key = '']) =>
     name === 'SET' && key > '4' ? resp.error(key) : undefined,
   )
-  t.teardown(() => scripted.stop())
   const bulk = open(t, { port: scripted.port })
   const batches = Array.from({ length: 10 }, (_, key) => bulk.set(String(key), '').exec())
   const outcomes = await Promise.all(batches)
@@ -286,7 +288,7 @@ test('a rejection that is handled in the turn in which it comes does not come ba
 test('queries and what is not there yet reject without ending the process', async (t) => {
   const source = `
     import { bulkPipeline } from './index.js'
-    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0 } })
+    const bulk = bulkPipeline({ port: Number(process.argv[1]), retry: { attempts: 0, firstConnect: 0 } })
     bulk.query('PING')
     bulk.query('SELECT', 1)
     bulk.load([], () => {})
