@@ -4,43 +4,14 @@ import { writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 
-import test, { type ExecutionContext } from './helpers/test.ts'
-import { parse } from 'csv-parse/sync'
+import test from './helpers/test.ts'
 import * as fc from 'fast-check'
 
-import { bulkPipeline, type CheckOptions } from '../index.js'
-import { fileFor, wordsOf } from './helpers/files.ts'
+import { fileFor } from './helpers/files.ts'
+import { agreesOnCsv, agreesOnNdjson, parseCsv, parseJson, readCsv, readNdjson, rowsOf } from './helpers/parsers.ts'
 
 const require = createRequire(import.meta.url)
 const spectrum: () => Promise<{ name: string; csv: Buffer; json: Buffer }[]> = promisify(require('csv-spectrum'))
-
-// Nothing is connected: files are only checked.
-const bulk = bulkPipeline()
-test.after.always(() => bulk.destroy())
-
-/** The rows of a file that has at most ten, as what a command for each has behind its key, and how many are broken. */
-async function rowsOf(path: string, template: string, options: CheckOptions) {
-  const { rows, failed, failures, sample } = await bulk.checkFile(path, template, options)
-  return { rows, failed, failures, words: sample.map((command) => wordsOf(command).slice(2)) }
-}
-
-const CSV = { format: 'csv', header: false } as const
-
-/** Each row's fields; undefined where any row is broken. */
-async function readCsv(path: string): Promise<string[][] | undefined> {
-  const { failed, words } = await rowsOf(path, 'HSET key {*}', CSV)
-  // Names and values by turns.
-  return failed > 0 ? undefined : words.map((row) => row.filter((_, at) => at % 2 === 1))
-}
-
-/** The same by csv-parse. */
-function parseCsv(content: Buffer): string[][] | undefined {
-  try {
-    return parse(content, { bom: true, skip_empty_lines: true, record_delimiter: ['\n', '\r\n'] })
-  } catch {
-    return undefined
-  }
-}
 
 test('csv-spectrum: rows are those of csv-parse, and those that the corpus expects', async (t) => {
   const corpus = await spectrum()
@@ -55,65 +26,8 @@ test('csv-spectrum: rows are those of csv-parse, and those that the corpus expec
   }
 })
 
-test('random csv files, broken ones too: rows and refusals are those of csv-parse', async (t) => {
-  const path = fileFor(t, 'random.csv')
-  const piece = fc.constantFrom(
-    '"',
-    '"',
-    ',',
-    ',',
-    '\n',
-    '\r\n',
-    'a',
-    'bc',
-    '""',
-    '"a,b"',
-    '"a\nb"',
-    ' ',
-    'é',
-    '\t',
-    "'",
-  )
-  const broken = fc.array(piece, { maxLength: 25 }).map((pieces) => pieces.join(''))
-  const field = fc.string({ unit: fc.constantFrom('a', '"', ',', '\n', '\r', ' ', 'ü', ';'), maxLength: 5 })
-  const sound = fc.tuple(fc.integer({ min: 1, max: 4 }), fc.constantFrom('\n', '\r\n'), fc.boolean()).chain(([width, end, last]) =>
-    fc
-      .array(fc.array(field, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 8 })
-      .map((rows) => rows.map((row) => row.map(quoted).join(',')).join(end) + (last ? end : '')),
-  ) // prettier-ignore
-  let refused = 0
-  await fc.assert(
-    fc.asyncProperty(fc.oneof(broken, sound), async (content) => {
-      writeFileSync(path, content)
-      const expected = parseCsv(Buffer.from(content))
-      fc.pre((expected?.length ?? 0) <= 10)
-      if (expected === undefined) refused++
-      t.deepEqual(await readCsv(path), expected, JSON.stringify(content))
-    }),
-    { numRuns: 1_500, seed: 7 },
-  )
-  t.true(refused > 100, `${refused} refused`)
-})
-
-function quoted(field: string): string {
-  return /[",\r\n]/.test(field) || field === '' ? `"${field.replaceAll('"', '""')}"` : field
-}
-
-/** What becomes of a line: its value as JSON, or null where it is broken. */
-async function readNdjson(t: ExecutionContext, line: string | Uint8Array, path = fileFor(t, 'line.ndjson')) {
-  writeFileSync(path, line)
-  const { rows, failed, words } = await rowsOf(path, 'SET key {*|json}', { format: 'ndjson' })
-  t.is(rows, 1)
-  return failed > 0 ? null : words[0]![0]!
-}
-
-function parseJson(line: string): string | null {
-  try {
-    return JSON.stringify(JSON.parse(line))
-  } catch {
-    return null
-  }
-}
+test('random csv files, broken ones too: rows and refusals are those of csv-parse', (t) =>
+  agreesOnCsv(t, { runs: 200, seed: 7 }))
 
 // Cases after JSONTestSuite (https://github.com/nst/JSONTestSuite), as values of a member.
 const VALUES = [
@@ -161,39 +75,7 @@ test('ndjson: what is not UTF-8 is broken, though JSON.parse would never see it'
   }
 })
 
-test('ndjson: random values and random faults agree with JSON.parse', async (t) => {
-  const path = fileFor(t, 'random.ndjson')
-  const object = fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 4 }), { maxKeys: 5 })
-  const text = object.map((value) => JSON.stringify(value))
-  const edit = fc.tuple(
-    fc.nat(),
-    fc.nat({ max: 3 }),
-    fc.constantFrom('', '"', '\\', ',', ':', '{', ']', '0', '-', 'e', '.', '\t', '\u0000', '\\u', 'é', '/'),
-  )
-  const edited = fc.tuple(text, fc.array(edit, { minLength: 1, maxLength: 3 })).map(([line, edits]) =>
-    edits.reduce((before, [place, length, piece]) => {
-      const at = place % (before.length + 1)
-      return before.slice(0, at) + piece + before.slice(at + length)
-    }, line),
-  ) // prettier-ignore
-  let broken = 0
-  await fc.assert(
-    fc.asyncProperty(fc.oneof(text, edited), async (line) => {
-      // A line of blanks is no row; half of a character is no text.
-      fc.pre(line.trim() !== '' && !/\p{Surrogate}/u.test(line))
-      const expected = parseJson(line)
-      const read = await readNdjson(t, line, path)
-      if (expected === null || !expected.startsWith('{')) {
-        broken++
-        return t.is(read, null, JSON.stringify(line))
-      }
-      // Order and digits are those of the file.
-      t.deepEqual(JSON.parse(read!), JSON.parse(expected), JSON.stringify(line))
-    }),
-    { numRuns: 1_500, seed: 7 },
-  )
-  t.true(broken > 100, `${broken} broken`)
-})
+test('ndjson: random values and random faults agree with JSON.parse', (t) => agreesOnNdjson(t, { runs: 200, seed: 7 }))
 
 test('ndjson: a value alone is sent as JavaScript prints it, and an integer with all its digits', async (t) => {
   const path = fileFor(t, 'values.ndjson')
@@ -208,7 +90,7 @@ test('ndjson: a value alone is sent as JavaScript prints it, and an integer with
       const { words } = await rowsOf(path, 'MSET k {a} l {b}', { format: 'ndjson' })
       t.deepEqual(words.map((row) => [row[0], row[2]]), rows.map(([a, b]) => [String(a), b]))
     }),
-    { numRuns: 200, seed: 7 },
+    { numRuns: 50, seed: 7 },
   ) // prettier-ignore
   writeFileSync(path, '{"a":123456789012345678901234567890,"b":-0}\n{"a":1.0,"b":1E2}\n')
   const { words } = await rowsOf(path, 'MSET k {a} l {b}', { format: 'ndjson' })

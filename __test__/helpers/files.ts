@@ -1,4 +1,5 @@
 import type { ExecutionContext } from 'ava'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,13 @@ export function fileFor(t: ExecutionContext, name: string, content?: string | Ui
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const path = join(folder, name)
   if (content !== undefined) writeFileSync(path, content)
+  return path
+}
+
+/** The path of a FIFO that ends with its test. */
+export function fifoFor(t: ExecutionContext, name: string): string {
+  const path = fileFor(t, name)
+  execFileSync('mkfifo', [path])
   return path
 }
 

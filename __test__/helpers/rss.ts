@@ -12,6 +12,8 @@ export interface ScriptOptions {
   nodeArgs?: string[]
   /** Default: the root of the project. */
   cwd?: string
+  /** Standard input, whole; otherwise there is none. */
+  input?: string | Uint8Array
 }
 
 export interface ScriptResult {
@@ -27,14 +29,17 @@ export interface ScriptResult {
 
 /** Runs a script in a process of its own: a file, or the text of an ES module, whose imports start at `cwd`. */
 export async function runScript(script: URL | { source: string }, options: ScriptOptions = {}): Promise<ScriptResult> {
-  const { args = [], env = {}, nodeArgs = [], cwd = root } = options
+  const { args = [], env = {}, nodeArgs = [], cwd = root, input } = options
   const what = script instanceof URL ? [fileURLToPath(script)] : ['--input-type=module', '--eval', script.source, '--']
   const start = performance.now()
   const child = spawnKept(process.execPath, [...nodeArgs, '--import', reportPeak, ...what, ...args], {
     cwd,
     env: { ...process.env, NODE_OPTIONS: undefined, ...env },
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', 'pipe'],
   })
+  // A script may end before it has read everything.
+  child.stdin?.on('error', () => {})
+  child.stdin?.end(input)
   const outputs = child.stdio.slice(1).map((stream) => text(stream as Readable))
   const [[code, signal], stdout = '', stderr = '', peak] = await waitingFor(
     'the end of a script',
