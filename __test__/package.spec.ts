@@ -1,30 +1,19 @@
 import test, { type ExecutionContext } from './helpers/test.ts'
-import { execFile } from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { promisify } from 'node:util'
-import { Redis } from 'ioredis'
+import { runProgram } from './helpers/command.ts'
+import { clientOf, serverFor } from './helpers/loads.ts'
 import { runScript } from './helpers/rss.ts'
-import { startServer } from './helpers/server.ts'
+import { complaints } from './helpers/typescript.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'respipe-package-'))
 const user = join(folder, 'user')
 
-test.before('the packages are packed and installed', async (t) => {
-  t.timeout(120_000)
+test.before('the packages are packed and installed', async () => {
   mkdirSync(user)
   writeFileSync(join(user, 'package.json'), JSON.stringify({ private: true }))
   const packed = await pack(join(folder, 'packed'))
@@ -76,21 +65,16 @@ test('the command is installed', async (t) => {
   t.is(stdout, `respipe ${version}\n`)
 })
 
-for (const { moduleResolution, module, files } of [
-  { moduleResolution: 'node16', module: 'node16', files: ['program.mts', 'program.cts'] },
-  { moduleResolution: 'bundler', module: 'esnext', files: ['program.ts'] },
+for (const { moduleResolution, module, names } of [
+  { moduleResolution: 'node16', module: 'node16', names: ['program.mts', 'program.cts'] },
+  { moduleResolution: 'bundler', module: 'esnext', names: ['program.ts'] },
 ]) {
-  test(`a strict TypeScript program compiles with moduleResolution ${moduleResolution}`, async (t) => {
-    t.timeout(120_000)
-    // A project of its own for each, with the types of Node.js that it would have installed.
-    const project = join(user, moduleResolution)
-    mkdirSync(join(project, 'node_modules'), { recursive: true })
-    symlinkSync(join(root, 'node_modules', '@types'), join(project, 'node_modules', '@types'), 'junction')
-    for (const file of files) writeFileSync(join(project, file), program)
-    const compilerOptions = { module, moduleResolution, target: 'es2022', types: ['node'], strict: true, noEmit: true }
-    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
-    const { stdout } = await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc')], project)
-    t.is(stdout, '')
+  test(`a strict TypeScript program compiles with moduleResolution ${moduleResolution}`, (t) => {
+    const files = Object.fromEntries(names.map((name) => [name, program]))
+    // The types of Node.js are those that a user would have installed.
+    const typeRoots = [join(root, 'node_modules', '@types')]
+    const options = { module, moduleResolution, target: 'es2022', typeRoots, types: ['node'], strict: true }
+    t.is(complaints(user, files, { ...options, noEmit: true }), '')
   })
 }
 
@@ -106,33 +90,38 @@ async function pack(destination: string): Promise<string[]> {
     [join(root, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js'), 'create-npm-dirs'],
     stage,
   )
-  const addon = readdirSync(root).find((name) => /^respipe\..*\.node$/.test(name))
-  if (!addon) throw new Error('no addon: npm run setup builds it')
-  const platform = join(stage, 'npm', addon.split('.')[1] ?? '')
-  cpSync(join(root, addon), join(platform, addon))
+  const addon = addonOfThisPlatform()
+  const [, name = ''] = basename(addon).split('.')
+  const platform = join(stage, 'npm', name)
+  cpSync(addon, join(platform, basename(addon)))
 
   // As the publishing command writes it, which wants the addons of all platforms.
-  description.optionalDependencies = { [`respipe-${addon.split('.')[1]}`]: description.version }
+  description.optionalDependencies = { [`respipe-${name}`]: description.version }
   writeFileSync(join(stage, 'package.json'), JSON.stringify(description))
 
   mkdirSync(destination)
-  for (const path of [stage, platform]) await npm(path, ['pack', '--pack-destination', destination])
-  return readdirSync(destination).map((name) => join(destination, name))
+  await npm(stage, ['pack', stage, platform, '--pack-destination', destination])
+  return readdirSync(destination).map((file) => join(destination, file))
+}
+
+/** The one that Node.js loads here: there may be others beside it. */
+function addonOfThisPlatform(): string {
+  const require = createRequire(import.meta.url)
+  const { bulkPipeline } = require('../index.js')
+  const addon = Object.keys(require.cache).find((path) => path.startsWith(root) && path.endsWith('.node'))
+  if (!bulkPipeline || addon === undefined) throw new Error('no addon: npm run setup builds it')
+  return addon
 }
 
 /** Runs a script where the package is installed, and looks at the server with a client that has no part in it. */
 async function loads(t: ExecutionContext, file: string, source: string): Promise<void> {
-  const server = await startServer()
-  t.teardown(() => server.stop())
+  const server = await serverFor(t)
   writeFileSync(join(user, file), source)
   const result = await runScript(pathToFileURL(join(user, file)), { cwd: user, args: [server.url] })
   t.is(result.stderr, '')
   t.is(result.code, 0)
   t.deepEqual(JSON.parse(result.stdout), { commands: 2, succeeded: 1, failed: 1, code: 'RESPIPE_CLOSED' })
-
-  const witness = new Redis(server.port)
-  t.teardown(() => witness.disconnect())
-  t.deepEqual(await witness.hgetall('city:1'), { name: 'Zürich', people: '436000' })
+  t.deepEqual(await clientOf(t, server).hgetall('city:1'), { name: 'Zürich', people: '436000' })
 }
 
 const body = `
@@ -195,18 +184,18 @@ export function mistakes(bulk: BulkPipeline, nested: Nested): void {
 }
 `
 
+/** npm with a cache of its own and the settings of no user: what is installed is what was packed here, without a network. */
 async function npm(cwd: string, args: string[]): Promise<void> {
-  await run('npm', args, cwd)
+  await run('npm', [...args, '--cache', join(folder, 'cache'), '--userconfig', join(folder, 'npmrc'), ...QUIET], cwd)
 }
+
+const QUIET = ['--no-update-notifier', '--loglevel', 'error']
 
 async function run(command: string, args: string[], cwd: string): Promise<{ stdout: string }> {
   // npm hands settings of the run that it is part of down to its children.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_|^NODE_OPTIONS$/i.test(name)))
   const shell = process.platform === 'win32' && command === 'npm'
-  try {
-    return await promisify(execFile)(command, args, { cwd, env, shell })
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout: string; stderr: string }
-    throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`, { cause: error })
-  }
+  const { code, stdout, stderr } = await runProgram(command, args, { cwd, env, shell })
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} failed:\n${stdout}${stderr}`)
+  return { stdout }
 }
