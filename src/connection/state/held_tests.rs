@@ -82,6 +82,19 @@ fn what_is_refused_for_now_is_sent_again_in_order_before_anything_newer() {
     let _ = finish_after_loss(&mut exchange);
 }
 
+#[test]
+fn what_waits_when_the_connection_is_lost_is_not_in_doubt() {
+    let mut exchange = Exchange::new(patient(settings(Replies::Collect, Transaction::Off)));
+    exchange.push(batch(&["SET a 1", "INCR b 2"]), 0);
+    let (_, nonce) = fenced(&mut exchange);
+    exchange.received(&[OOM, OOM, nonce.as_slice()].concat()).unwrap();
+    assert!(exchange.is_waiting());
+    exchange.disconnected(&lost());
+    finish(&mut exchange);
+    assert_eq!(counts(&only_finished(&mut exchange)), (2, 0, 0));
+    assert_eq!(exchange.resent(), 0);
+}
+
 /// The connection is lost once more, and the next one takes everything.
 fn finish_after_loss(exchange: &mut Exchange) -> Vec<(u64, u64, u64)> {
     exchange.disconnected(&lost());
