@@ -1,10 +1,10 @@
 // The table of flags: it covers the options of the package, and help and completion follow from it.
 
-import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import test from './helpers/test.ts'
 import { folderWith } from './helpers/cli.ts'
+import { runProgram } from './helpers/command.ts'
 
 interface Flag {
   names: string[]
@@ -105,53 +105,66 @@ test('help names every flag of a command, and fits the terminal', (t) => {
   t.regex(helpText('templates'), /\{\*\}/)
 })
 
-test('bash completes commands, flags, their values and files', (t) => {
-  if (spawnSync('bash', ['--version']).error) return t.pass('there is no bash')
+test('bash completes commands, flags, their values and files', async (t) => {
+  const shell = await findShell('bash')
+  if (shell === undefined) return t.pass('there is no bash')
   const folder = folderWith(t, { 'users.csv': '', 'users 2.csv': '', 'other.txt': '' })
-  const complete = (...words: string[]) => {
-    const script = `${completionScript('bash')}
-      COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _respipe; printf '%s\\n' "\${COMPREPLY[@]}"`
-    const { stdout, stderr, status } = spawnSync('bash', ['-c', script, 'bash', 'respipe', ...words], {
-      cwd: folder,
-      encoding: 'utf8',
-    })
-    t.deepEqual({ stderr, status }, { stderr: '', status: 0 }, words.join(' '))
-    return stdout
-      .split('\n')
-      .filter((word) => word !== '')
-      .toSorted()
+  const script = `${completionScript('bash')}
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _respipe; printf '%s\\n' "\${COMPREPLY[@]}"`
+  for (const [words, completed] of [
+    [[''], ['--help', '--version', 'check', 'completion', 'help', 'import', 'pipe']],
+    [['im'], ['import']],
+    [
+      ['import', 'us'],
+      ['users 2.csv', 'users.csv'],
+    ],
+    [['import', 'users.csv', 'HSET {id}', '--retry-a'], ['--retry-attempts']],
+    [
+      ['import', '--replies', ''],
+      ['check', 'off'],
+    ],
+    [['import', '--resend', '=', 'i'], ['idempotent']],
+    [
+      ['import', '--resend', '='],
+      ['all', 'idempotent', 'none'],
+    ],
+    [['pipe', '--format'], []],
+    [['pipe', '--failures', 'o'], ['other.txt']],
+    [['pipe', '--port', ''], []],
+    [
+      ['completion', ''],
+      ['bash', 'fish', 'zsh'],
+    ],
+    [['help', 't'], ['templates']],
+  ] as [string[], string[]][]) {
+    const ended = await runProgram(shell, ['-c', script, 'bash', 'respipe', ...words], { cwd: folder })
+    t.deepEqual({ ...ended, stdout: '' }, { code: 0, stdout: '', stderr: '' }, words.join(' '))
+    const lines = ended.stdout.split('\n').filter((word) => word !== '')
+    t.deepEqual(lines.toSorted(), completed, words.join(' '))
   }
-  t.deepEqual(complete(''), ['--help', '--version', 'check', 'completion', 'help', 'import', 'pipe'])
-  t.deepEqual(complete('im'), ['import'])
-  t.deepEqual(complete('import', 'us'), ['users 2.csv', 'users.csv'])
-  t.deepEqual(complete('import', 'users.csv', 'HSET {id}', '--retry-a'), ['--retry-attempts'])
-  t.deepEqual(complete('import', '--replies', ''), ['check', 'off'])
-  t.deepEqual(complete('import', '--resend', '=', 'i'), ['idempotent'])
-  t.deepEqual(complete('import', '--resend', '='), ['all', 'idempotent', 'none'])
-  t.deepEqual(complete('pipe', '--format'), [])
-  t.deepEqual(complete('pipe', '--failures', 'o'), ['other.txt'])
-  t.deepEqual(complete('pipe', '--port', ''), [])
-  t.deepEqual(complete('completion', ''), ['bash', 'fish', 'zsh'])
-  t.deepEqual(complete('help', 't'), ['templates'])
 })
 
-for (const [shell, extension] of [
-  ['bash', 'bash'],
-  ['zsh', 'zsh'],
-  ['fish', 'fish'],
-] as const) {
-  test(`the completion for ${shell} has every flag, and ${shell} can read it`, (t) => {
+for (const shell of ['bash', 'zsh', 'fish']) {
+  test(`the completion for ${shell} has every flag, and ${shell} can read it`, async (t) => {
     const script = completionScript(shell)
     for (const { names } of flags) {
       for (const name of names.filter((one) => one.startsWith('--'))) {
         t.true(script.includes(shell === 'fish' ? `-l ${name.slice(2)} ` : name), name)
       }
     }
-    const file = join(folderWith(t, { [`script.${extension}`]: script }), `script.${extension}`)
-    const { error, status, stderr } = spawnSync(shell, ['-n', file], { encoding: 'utf8' })
+    const program = await findShell(shell)
     // Not every machine has every shell.
-    if (error === undefined) t.deepEqual({ status, stderr }, { status: 0, stderr: '' })
+    if (program === undefined) return
+    const file = join(folderWith(t, { [`script.${shell}`]: script }), `script.${shell}`)
+    const { code, stderr } = await runProgram(program, ['-n', file])
+    t.deepEqual({ code, stderr }, { code: 0, stderr: '' })
   })
+}
+
+/** Where the PATH has a shell of this name, if it does. */
+async function findShell(name: string): Promise<string | undefined> {
+  const { code, stdout } = await runProgram('sh', ['-c', `command -v ${name}`])
+  return code === 0 ? stdout.trim() : undefined
 }
 
 /** The package names its options when it is given one that it does not have. */

@@ -40,7 +40,8 @@ function ends(t: ExecutionContext, bulk: BulkPipeline): BulkPipeline {
   return bulk
 }
 
-const QUICK = { retry: { firstConnect: 0 } }
+/** One try, however long it takes. */
+const ONCE = { retry: { firstConnect: 0 }, connectTimeoutMs: 600_000 }
 
 /** Where it writes, and as whom. */
 async function identity(t: ExecutionContext, bulk: BulkPipeline) {
@@ -100,11 +101,11 @@ const PLACES: Place[] = [
 
 for (const { what, is, ...clients } of PLACES) {
   test(`from ioredis: ${what} is taken over`, async (t) => {
-    t.deepEqual(await identity(t, bulkPipeline.fromIoredis(clients.ioredis(), QUICK)), is)
+    t.deepEqual(await identity(t, bulkPipeline.fromIoredis(clients.ioredis(), ONCE)), is)
   })
 
   test(`from node-redis: ${what} is taken over`, async (t) => {
-    const found = await identity(t, bulkPipeline.fromNodeRedis(clients.nodeRedis(), QUICK))
+    const found = await identity(t, bulkPipeline.fromNodeRedis(clients.nodeRedis(), ONCE))
     const ofUrl = what.includes('url') ? { name: 'job' } : what.includes('unix') ? { user: 'loader' } : {}
     t.deepEqual(found, { ...is, ...ofUrl })
   })
@@ -114,23 +115,23 @@ test('digits stand for numbers, as clients take them from an environment', async
   const { host } = server
   const port = String(server.port)
   const redis = ioredis({ host, port, db: '5' } as object)
-  t.is((await identity(t, bulkPipeline.fromIoredis(redis, QUICK))).db, '5')
+  t.is((await identity(t, bulkPipeline.fromIoredis(redis, ONCE))).db, '5')
   const client = nodeRedis({ socket: { host, port }, database: '5' } as object)
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(client, QUICK))).db, '5')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(client, ONCE))).db, '5')
 })
 
 test('a client that is connected, and one that was derived from it, will do', async (t) => {
   const client = createClient({ socket: { port: server.port }, database: 1 })
   await client.connect()
   t.teardown(() => client.destroy())
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(client, QUICK))).db, '1')
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(client.withTypeMapping({}), QUICK))).db, '1')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(client, ONCE))).db, '1')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(client.withTypeMapping({}), ONCE))).db, '1')
   t.is(await client.get('key'), 'value')
 
   const redis = new Redis(server.port, { db: 1 })
   t.teardown(() => redis.disconnect())
   await redis.ping()
-  t.is((await identity(t, bulkPipeline.fromIoredis(redis.duplicate({ lazyConnect: true }), QUICK))).db, '1')
+  t.is((await identity(t, bulkPipeline.fromIoredis(redis.duplicate({ lazyConnect: true }), ONCE))).db, '1')
   t.is(await redis.get('key'), 'value')
 })
 
@@ -148,15 +149,15 @@ test('the client is not connected, and nothing of it is changed', (t) => {
 test('explicit options win', async (t) => {
   const redis = ioredis({ host: 'nowhere.invalid', port: 1, username: 'nobody', password: 'x', db: 3 })
   const there = { host: '127.0.0.1', port: server.port, username: 'loader', password: SECRET, clientName: 'mine' }
-  const found = await identity(t, bulkPipeline.fromIoredis(redis, { ...there, ...QUICK }))
+  const found = await identity(t, bulkPipeline.fromIoredis(redis, { ...there, ...ONCE }))
   t.deepEqual(found, { name: 'mine', db: '3', user: 'loader' })
 
   const atSocket = nodeRedis({ socket: { path: '/nowhere.sock' } as object })
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(atSocket, { port: server.port, ...QUICK }))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(atSocket, { port: server.port, ...ONCE }))).user, 'default')
 
   const secured = ioredis({ port: 1, tls: { servername: 'redis.example' } })
-  t.is((await identity(t, bulkPipeline.fromIoredis(secured, { path: server.path!, ...QUICK }))).db, '0')
-  t.is((await identity(t, bulkPipeline.fromIoredis(secured, { tls: false, port: server.port, ...QUICK }))).db, '0')
+  t.is((await identity(t, bulkPipeline.fromIoredis(secured, { path: server.path!, ...ONCE }))).db, '0')
+  t.is((await identity(t, bulkPipeline.fromIoredis(secured, { tls: false, port: server.port, ...ONCE }))).db, '0')
 })
 
 testTls('TLS is taken over, with a certificate of our own', async (t) => {
@@ -173,13 +174,13 @@ testTls('TLS is taken over, with a certificate of our own', async (t) => {
   const settings = { ...tls, minVersion: 'TLSv1.2' as const, rejectUnauthorized: true, checkServerIdentity: undefined }
 
   const redis = ioredis({ port, tls: settings as object })
-  t.is((await identity(t, bulkPipeline.fromIoredis(redis, QUICK))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromIoredis(redis, ONCE))).user, 'default')
   const overUrl = ioredis(`rediss://127.0.0.1:${port}`, { tls })
-  t.is((await identity(t, bulkPipeline.fromIoredis(overUrl, QUICK))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromIoredis(overUrl, ONCE))).user, 'default')
   const secured = nodeRedis({ socket: { port, tls: true, connectTimeout: 9, ...settings } as object })
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(secured, QUICK))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(secured, ONCE))).user, 'default')
   const securedByUrl = nodeRedis({ url: `rediss://localhost:${port}`, socket: tls as object })
-  t.is((await identity(t, bulkPipeline.fromNodeRedis(securedByUrl, QUICK))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromNodeRedis(securedByUrl, ONCE))).user, 'default')
 })
 
 testTls('what the client verifies is verified', async (t) => {
@@ -188,14 +189,14 @@ testTls('what the client verifies is verified', async (t) => {
   const { otherCa, ca } = secure.certificates!
   const { port } = secure
   for (const tls of [{}, { ca: otherCa.cert }, { ca: ca.cert, servername: 'other.example' }]) {
-    const redis = ends(t, bulkPipeline.fromIoredis(ioredis({ port, tls }), QUICK))
+    const redis = ends(t, bulkPipeline.fromIoredis(ioredis({ port, tls }), ONCE))
     await rejection(t, redis.set('key', 'value').exec(), 'RESPIPE_TLS')
     const client = nodeRedis({ socket: { port, tls: true, ...tls } })
-    const bulk = ends(t, bulkPipeline.fromNodeRedis(client, QUICK))
+    const bulk = ends(t, bulkPipeline.fromNodeRedis(client, ONCE))
     await rejection(t, bulk.set('key', 'value').exec(), 'RESPIPE_TLS')
   }
   const trusting = ioredis(`rediss://127.0.0.1:${port}`, { tls: { rejectUnauthorized: false } })
-  t.is((await identity(t, bulkPipeline.fromIoredis(trusting, QUICK))).user, 'default')
+  t.is((await identity(t, bulkPipeline.fromIoredis(trusting, ONCE))).user, 'default')
 })
 
 /** What is thrown; it shows no secret. */
