@@ -1,5 +1,7 @@
 'use strict'
 
+const { setImmediate } = require('node:timers')
+
 /**
  * A promise that knows whether anyone handles it: `await` and `catch` come down to `then`.
  *

@@ -4,7 +4,6 @@
 // of inputs, one for each hole and conversion, read and converted here: that may run code of the user's.
 
 const { types } = require('node:util')
-const native = require('../binding.js')
 const { addFields, describe, isArray, isRecord } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
 
@@ -12,7 +11,7 @@ const { RespipeError } = require('./errors.js')
 const MAX_SPREAD = 1000
 
 /** Native code keeps a template for as long as JavaScript holds it. */
-const forgotten = new FinalizationRegistry((number) => native.forget(number))
+const forgotten = new FinalizationRegistry(({ forget, number }) => forget(number))
 
 /** By template: its pipeline, and its first command. */
 const origins = new WeakMap()
@@ -21,18 +20,19 @@ const origins = new WeakMap()
 const TEMPLATE = { trailing: 'template', describe: describeValue }
 
 /**
- * A template of a pipeline; null where native code refuses it and knows why.
+ * A template of a pipeline; undefined where native code refuses it and knows why.
  *
- * @param {(number: number, ...inputs: unknown[]) => number | undefined} fill appends, natively, what the number stands for
+ * @param {{ template: Function, fill: Function, forget: Function }} native functions of the pipeline's evaluation
  * @param {object} bulk the pipeline, which a call returns
  * @param {number} handle of the pipeline
  * @param {unknown} command text, or an array of texts
  * @param {'throw' | 'skip' | 'empty'} onNull
  * @param {(what: number, list: unknown[]) => void} more does what an append of these inputs left to do
  */
-function compile(fill, bulk, handle, command, onNull, more) {
+function compile(native, bulk, handle, command, onNull, more) {
+  const { fill, forget } = native
   const compiled = native.template(handle, textsOf(command), onNull)
-  if (compiled === null) return null
+  if (compiled === undefined) return undefined
   const { holes, number } = compiled
   const takesFields = compiled.star !== undefined
   const { ofRow, ofValues, isDirect, isShort } = readers(compiled, onNull)
@@ -82,7 +82,7 @@ function compile(fill, bulk, handle, command, onNull, more) {
     if (what !== undefined) more(what, [a, b, c, d, ...rest].slice(0, count))
     return bulk
   }
-  forgotten.register(template, number)
+  forgotten.register(template, { forget, number })
   origins.set(template, {
     bulk: new WeakRef(bulk),
     command: textsOf(command)[0].trim().split(/\s/, 1)[0].toUpperCase(),
