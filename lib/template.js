@@ -5,6 +5,7 @@
 
 const { types } = require('node:util')
 const { addFields, describe, isArray, isRecord } = require('./arguments.js')
+const { eachEntry, timeOf, valueOf } = require('./builtins.js')
 const { RespipeError } = require('./errors.js')
 
 /** So many inputs are passed on one by one; many more, which only rows of `{*}` can have, would not fit on the stack. */
@@ -151,7 +152,7 @@ function read(row, path) {
   let value = row
   for (const step of path) {
     if (value === null || value === undefined) return undefined
-    value = value instanceof Map && types.isMap(value) ? Map.prototype.get.call(value, step) : value[step]
+    value = value instanceof Map && types.isMap(value) ? valueOf(value, step) : value[step]
   }
   return value
 }
@@ -163,7 +164,7 @@ const CONVERSIONS = {
   json(value, name) {
     let text
     try {
-      text = JSON.stringify(types.isMap(value) ? Object.fromEntries(Map.prototype.entries.call(value)) : value)
+      text = JSON.stringify(types.isMap(value) ? objectOf(value) : value)
     } catch (cause) {
       throw invalid(
         `${name} cannot be written as JSON: ${cause instanceof Error ? cause.message : 'toJSON threw'}`,
@@ -180,12 +181,19 @@ const CONVERSIONS = {
   },
 }
 
+/** A Map as an object. */
+function objectOf(map) {
+  const entries = []
+  eachEntry(map, (value, key) => entries.push([key, value]))
+  return Object.fromEntries(entries)
+}
+
 /** ISO 8601 as databases write it, too: a blank for the `T`, hours alone for the zone. */
 const ISO = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 function milliseconds(value, name, conversion = '|ms') {
   if (types.isDate(value)) {
-    const time = Date.prototype.getTime.call(value)
+    const time = timeOf(value)
     if (Number.isNaN(time)) throw invalid(`${name} is an invalid Date`)
     return time
   }
