@@ -9,71 +9,55 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Asks something about the load, behind all that was executed; the answer is dispatched under `ticket`. */
-export declare function ask(handle: number, ticket: number, about: 'replicas' | 'errorReplies' | 'checkpoint'): void
-
 /**
- * Prepares this environment. `dispatch(handle, kind, …)` hears what happens; `isUsableView(bytes)` tells an empty
- * byte array from one whose memory is gone.
+ * Prepares an evaluation of the package: returns functions that know of it alone, and that keep what is given here.
+ * `dispatch(handle, kind, …)` hears what happens; `at` is `Uint8Array.prototype.at`, the built-in function.
  */
-export declare function attach(dispatch: (handle: number, kind: number, ...details: unknown[]) => void, isUsableView: (bytes: Uint8Array) => boolean): void
-
-/** Ends a load: executes the rest, or forgets it, and dispatches under `ticket` what became of all. */
-export declare function closeLoad(handle: number, number: number, ticket: number, forget: boolean): void
-
-/** Every command that has a method: `{ name, trailing }`, by the number under which it is appended. The last of them is `call`. */
-export declare function commands(): { name: string; trailing: string }[]
-
-/** Forgets them; returns how many. */
-export declare function discard(handle: number): number
-
-/** Dispatches under `ticket` once they are below a sixteenth. */
-export declare function drain(handle: number, ticket: number): void
-
-/** Ends the work: nothing can be appended, and what is outstanding is given up. */
-export declare function end(handle: number, aborted: boolean): void
-
-/** Executes what is appended; with a ticket, the outcome is dispatched under it. */
-export declare function execute(handle: number, ticket?: number | undefined | null): void
-
-/** Executes what the load has appended by now. */
-export declare function executeLoad(handle: number, number: number): void
-
-/** The row makes no command. Returns what `endRow` returns. */
-export declare function failRow(handle: number, command: string, code: string, message: string): number
-
-/** Nobody can call this template any more. */
-export declare function forget(number: number): void
-
-/** Nobody asks about it any more. */
-export declare function forgetLoad(handle: number, number: number): void
-
-/** What is called once a row. */
-export declare function frequent(): Record<'length' | 'needsDrain' | 'expand' | 'expanded', (handle: number) => unknown> & Record<'beginRow', (handle: number, load: number, row: number) => boolean> & Record<'endRow', (handle: number) => number | undefined> & Record<'append' | 'appendList', (handle: number, command: number, ...values: unknown[]) => number | undefined> & Record<'fill', (template: number, ...values: unknown[]) => number | undefined>
-
-/** Hands over what did not fit in the last turn of the event loop. */
-export declare function handOver(dispatch: (handle: number, kind: number, ...details: unknown[]) => void): void
-
-/** Dispatches under `ticket` once everything executed is over; behind `end`, once the connection is closed too. */
-export declare function idle(handle: number, ticket: number): void
-
-/** Begins to load a file, from row `first` on; returns the number of the load. Its end is dispatched under `ticket`. Null: `problem` tells. */
-export declare function importFile(handle: number, ticket: number, maxFailed: number, first: number, file: NativeFile): number | null
-
-/** Of a rehearsal: the first commands, in RESP. */
-export declare function importSample(handle: number, number: number): Buffer[]
-
-/** How far it is: `{ rows, bytesRead?, bytesTotal? }`. */
-export declare function importStats(handle: number, number: number): { rows: number; bytesRead?: number; bytesTotal?: number }
-
-/** Whether the process lives on for what is outstanding in this environment. */
-export declare function keepAlive(outstanding: boolean): void
-
-/** Whether each failure is dispatched. */
-export declare function listen(handle: number, listening: boolean): void
-
-/** A look at a load: counts without details. */
-export declare function loadStats(handle: number, number: number): Record<string, unknown>
+export declare function attach(dispatch: (handle: number, kind: number, ...details: unknown[]) => void, at: (this: Uint8Array, index: number) => unknown): {
+  /** What the functions need, as long as there are any. */
+  held: unknown[]
+  /** By the number under which they are appended: every command that has a method, and `call` last. */
+  commands(): { name: string; trailing: string }[]
+  open(options: NativeOptions): number
+  release(handle: number): void
+  append(handle: number, command: number, ...values: unknown[]): number | undefined
+  appendList(handle: number, command: number, values: unknown[]): number | undefined
+  expand(handle: number): void
+  expanded(handle: number): void
+  problem(): { code: string; message: string; wrongType?: number } | undefined
+  length(handle: number): number | undefined
+  needsDrain(handle: number): boolean | undefined
+  execute(handle: number, ticket?: number): void
+  discard(handle: number): number
+  drain(handle: number, ticket: number): void
+  idle(handle: number, ticket: number): void
+  ask(handle: number, ticket: number, about: 'replicas' | 'errorReplies' | 'checkpoint'): void
+  query(handle: number, ticket: number, words: unknown[]): number | undefined
+  listen(handle: number, listening: boolean): void
+  stats(handle: number): Record<string, unknown>
+  summary(handle: number): Record<string, unknown>
+  refuse(handle: number, aborted: boolean): void
+  end(handle: number, aborted: boolean): void
+  keepAlive(outstanding: boolean): void
+  handOver(): void
+  template(handle: number, texts: string[], onNull: 'throw' | 'skip' | 'empty'): { holes: string[]; inputs: { hole: number; conversion?: string; command: string }[]; star?: string; number: number } | undefined
+  fill(template: number, ...values: unknown[]): number | undefined
+  forget(template: number): void
+  openLoad(handle: number, maxFailed: number): number
+  beginRow(handle: number, load: number, row: number): boolean
+  endRow(handle: number): number | undefined
+  failRow(handle: number, command: string, code: string, message: string): number
+  undoRow(handle: number): void
+  executeLoad(handle: number, load: number): void
+  rest(handle: number, ticket: number): void
+  closeLoad(handle: number, load: number, ticket: number, forget: boolean): void
+  loadStats(handle: number, load: number): Record<string, unknown>
+  forgetLoad(handle: number, load: number): void
+  importFile(handle: number, ticket: number, maxFailed: number, first: number, file: NativeFile): number | undefined
+  stopImport(handle: number, load: number): void
+  importSample(handle: number, load: number): Buffer[]
+  importStats(handle: number, load: number): { rows: number; bytesRead?: number; bytesTotal?: number }
+}
 
 export interface NativeAutoExec {
   bytes?: number
@@ -149,42 +133,3 @@ export interface NativeWaitReplicas {
   count: number
   timeoutMs: number
 }
-
-/** Makes a pipeline; returns its handle. Nothing is connected before the first work. */
-export declare function open(options: NativeOptions): number
-
-/** Begins a load; returns its number. Once `maxFailed` of its commands have failed it says that it is to stop. */
-export declare function openLoad(handle: number, maxFailed: number): number
-
-/** Why the last append failed: `{ code, message, wrongType? }`. */
-export declare function problem(): { code: string; message: string; wrongType?: number } | undefined
-
-/** Asks one question, given as `[name, …arguments]`, on a connection of its own; returns what an append returns. */
-export declare function query(handle: number, ticket: number, words: unknown[]): number | null
-
-/** From here on nothing can be appended. */
-export declare function refuse(handle: number, aborted: boolean): void
-
-/** Frees the handle. */
-export declare function release(handle: number): void
-
-/** Dispatches under `ticket` once so little is on its way that a load should go on. */
-export declare function rest(handle: number, ticket: number): void
-
-/** A look at the pipeline, for `stats()`. */
-export declare function stats(handle: number): Record<string, unknown>
-
-/** No more rows of it are taken. */
-export declare function stopImport(handle: number, number: number): void
-
-/** What became of everything since the start, for `sync()`. */
-export declare function summary(handle: number): Record<string, unknown>
-
-/**
- * Makes a template of texts, one for each command, for a pipeline. `fill(number, …)` takes the values of `inputs`, and with
- * `star` the fields and values of the row behind them, or all that in one array. Null: `problem` tells.
- */
-export declare function template(handle: number, texts: string[], onNull: 'throw' | 'skip' | 'empty'): { holes: string[]; inputs: { hole: number; conversion?: string; command: string }[]; star?: string; number: number } | null
-
-/** As if the row had never begun. */
-export declare function undoRow(handle: number): void

@@ -3,10 +3,11 @@
 // The pipeline as JavaScript sees it: commands go straight to native code, promises and events come back from it.
 
 const { EventEmitter } = require('node:events')
+const { clearTimeout, setImmediate, setTimeout } = require('node:timers')
 const { inspect } = require('node:util')
 
 const { describe, expand } = require('./lib/arguments.js')
-const native = require('./binding.js')
+const { attach } = require('./binding.js')
 const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
 const { isTraced, publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
 const { RespipeError } = require('./lib/errors.js')
@@ -66,8 +67,6 @@ let dispatch
 let abort
 let define
 let isPipeline
-
-const { at } = Uint8Array.prototype
 
 class BulkPipeline extends EventEmitter {
   #handle
@@ -167,11 +166,11 @@ class BulkPipeline extends EventEmitter {
   }
 
   get length() {
-    return this.#ended === undefined ? frequent.length(this.#handle) : 0
+    return this.#ended === undefined ? native.length(this.#handle) : 0
   }
 
   get needsDrain() {
-    return this.#ended === undefined && frequent.needsDrain(this.#handle)
+    return this.#ended === undefined && native.needsDrain(this.#handle)
   }
 
   discard() {
@@ -218,8 +217,8 @@ class BulkPipeline extends EventEmitter {
     if (!isPipeline(this)) throw notAPipeline('template')
     if (this.#ended !== undefined) throw endedError(this.#ended)
     const more = (what, list) => this.#more(what, TEMPLATE, list)
-    const template = compile(fill, this, this.#handle, command, this.#options.onNull, more)
-    if (template === null) throw problemOf()
+    const template = compile(native, this, this.#handle, command, this.#options.onNull, more)
+    if (template === undefined) throw problemOf()
     return template
   }
 
@@ -400,7 +399,7 @@ class BulkPipeline extends EventEmitter {
     return {
       bulk: this,
       handle: this.#handle,
-      frequent,
+      native,
       onNull: this.#options.onNull,
       problem: () => problemOf([], 0),
       hasCheckpoint: this.#options.checkpoint !== null,
@@ -509,11 +508,11 @@ class BulkPipeline extends EventEmitter {
 
   #expand(command, args) {
     let flat
-    frequent.expand(this.#handle)
+    native.expand(this.#handle)
     try {
       flat = expand(command, args, this.#options.onNull)
     } finally {
-      frequent.expanded(this.#handle)
+      native.expanded(this.#handle)
     }
     const more = appendList(this.#handle, command.number, flat)
     if (more !== undefined) this.#more(more, command, flat)
@@ -558,18 +557,17 @@ class BulkPipeline extends EventEmitter {
   #hear(kind, details) {
     switch (kind) {
       case NOTICE.SUCCEEDED: {
-        const [ticket, commands, bytes] = details
-        return this.#executed(ticket, allSucceeded(commands, bytes))
+        return this.#executed(details[0], allSucceeded(details[1], details[2]))
       }
       case NOTICE.EXECUTED:
-        return this.#executed(...details)
+        return this.#executed(details[0], details[1], details[2])
       case NOTICE.SETTLED:
         return this.#settled(details[0])?.resolve()
       case NOTICE.QUERIED: {
-        const [ticket, reply, error] = details
-        const pending = this.#settled(ticket)
+        const error = details[2]
+        const pending = this.#settled(details[0])
         return error === undefined
-          ? pending?.resolve(reply)
+          ? pending?.resolve(details[1])
           : pending?.reject(new RespipeError(error.code, error.message))
       }
       case NOTICE.FAILED:
@@ -577,15 +575,14 @@ class BulkPipeline extends EventEmitter {
         publishFailure(this.#options, details[0])
         return this.emit('failure', details[0])
       case NOTICE.RECONNECTED: {
-        const [reason, address] = details
-        publishReconnect(this.#options, reason, address)
-        return this.emit('reconnect', { reason, address })
+        publishReconnect(this.#options, details[0], details[1])
+        return this.emit('reconnect', { reason: details[0], address: details[1] })
       }
       case NOTICE.GIVEN_UP:
         for (const load of this.#loads.values()) load.check()
         return this.#givenUp(details[0])
       case NOTICE.UNREPORTED:
-        return this.#givenUpAutomatically(...details)
+        return this.#givenUpAutomatically(details[0], details[1])
       case NOTICE.BROKEN:
         return this.#broken(details[0])
     }
@@ -640,7 +637,7 @@ class BulkPipeline extends EventEmitter {
   static {
     dispatch = (handle, kind, ...details) => {
       // Not at once: the event loop is to turn in between.
-      if (kind === NOTICE.MORE) setImmediate(() => native.handOver(dispatch))
+      if (kind === NOTICE.MORE) setImmediate(() => native.handOver())
       else pipelines.get(handle)?.deref()?.#hear(kind, details)
     }
     abort = (handle) => pipelines.get(handle)?.deref()?.#end('RESPIPE_ABORTED')
@@ -692,9 +689,9 @@ if (Symbol.asyncDispose !== undefined) {
   }
 }
 
-native.attach(dispatch, isUsableView)
-const frequent = native.frequent()
-const { append, appendList, fill } = frequent
+// The addon is loaded once, this file perhaps several times: each time gets functions, handles and notices of its own.
+const native = attach(dispatch, Uint8Array.prototype.at)
+const { append, appendList } = native
 native.commands().forEach((command, number) => define({ ...command, number }))
 
 function bulkPipeline(urlOrOptions, options) {
@@ -707,10 +704,14 @@ bulkPipeline.fromIoredis = (client, options) =>
 bulkPipeline.fromNodeRedis = (client, options) =>
   new BulkPipeline(MAKER, readOptions(undefined, options, fromNodeRedis(client)))
 
-/** Options for native code, which wants absent ones left out. */
+/** Options for native code, which wants absent ones left out, and takes what somebody put on `Object.prototype` for none. */
 function given(options) {
-  const entries = Object.entries(options).filter(([, value]) => value !== null)
-  return Object.fromEntries(entries.map(([name, value]) => [name, isPlain(value) ? given(value) : value]))
+  const there = { __proto__: null }
+  for (const name of Object.keys(options)) {
+    const value = options[name]
+    if (value !== null) there[name] = isPlain(value) ? given(value) : value
+  }
+  return there
 }
 
 function isPlain(value) {
@@ -769,16 +770,6 @@ function givenUpOf({ unknown, errors }) {
 function endedError(code, outcome) {
   const text = code === 'RESPIPE_ABORTED' ? 'the pipeline was aborted by its signal' : 'the pipeline is closed'
   return new RespipeError(code, text, { outcome })
-}
-
-/** Whether an empty byte array still has its memory: `at` throws where it was detached or has shrunk away. */
-function isUsableView(bytes) {
-  try {
-    at.call(bytes, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 module.exports = { bulkPipeline, RespipeError }

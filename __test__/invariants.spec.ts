@@ -40,6 +40,26 @@ test('only the binding has unsafe code, each block with its reason', (t) => {
   }
 })
 
+test('no panic leaves what Node-API calls', (t) => {
+  const callbacks = rust.flatMap(({ path, code }) => {
+    const found = [...code.matchAll(/^( *)(?:pub\(super\) )?unsafe extern "C" fn (\w+)\([^{]*\{\n(.*?)^\1\}/gms)]
+    return found.map(([, , name, body]) => ({ name: `${path}: ${name}`, body: body ?? '' }))
+  })
+  const declared = rust.flatMap(({ code }) => code.match(/extern "C" fn \w/g) ?? [])
+  t.true(callbacks.length > 6)
+  t.is(callbacks.length, declared.length)
+  // All that a body does is one of these; before it, closures may be named.
+  const guarded = /^ *(?:guarded\(|unsafe \{ enter\(|unsafe \{ \$crate::binding::call::Typed::answer\()/m
+  t.deepEqual(
+    callbacks.filter(({ body }) => !guarded.test(body)).map(({ name }) => name),
+    [],
+  )
+})
+
+test('nothing is looked up by the environment', (t) => {
+  t.deepEqual(outside(rust.filter(({ code }) => code.includes('instance_data'))), [])
+})
+
 test('nothing grows without bound by a channel', (t) => {
   t.deepEqual(
     rust.filter(({ text }) => /unbounded_channel|mpsc::channel\(\)/.test(text)),
@@ -58,6 +78,7 @@ test('dependencies go one way', (t) => {
     error: [],
     config: [],
     outcome: [],
+    table: [],
     rows: ['error', 'outcome'],
     batch: ['rows'],
     resp: ['batch'],

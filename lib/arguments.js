@@ -4,6 +4,7 @@
 // takes strings, numbers, bigints and byte arrays only. Whatever is refused is named by its place.
 
 const { types } = require('node:util')
+const { eachEntry } = require('./builtins.js')
 const { RespipeError } = require('./errors.js')
 
 /** The most arguments of one command; the same as in `src/binding/check.rs`. */
@@ -72,10 +73,10 @@ function addFields(flat, record, place, { name, trailing }, onNull) {
     else flat.push(field, value)
   }
   if (types.isMap(record)) {
-    for (const [field, value] of Map.prototype.entries.call(record)) {
+    eachEntry(record, (value, field) => {
       if (!isArgument(field)) throw refusal(`a key of ${place}`, field)
       add(field, value)
-    }
+    })
   } else {
     for (const field of Object.keys(record)) add(field, record[field])
   }

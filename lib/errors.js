@@ -7,6 +7,8 @@ const { inspect } = require('node:util')
 const SHOWN_FAILURES = 3
 
 class RespipeError extends Error {
+  code
+
   /**
    * @param {string} code RESPIPE_…
    * @param {string} message

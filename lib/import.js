@@ -3,7 +3,6 @@
 // A file to commands: what it is and how it is written is settled here, all else is done natively.
 
 const { types } = require('node:util')
-const native = require('../binding.js')
 const { describe } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
 const { ENDINGS, OF_COMMANDS, formatOf } = require('./formats.js')
@@ -26,8 +25,8 @@ async function checkFile(host, path, template, options) {
   const load = new Load(host, { ...NO_CALLBACKS, ...options }, { isRehearsal: true })
   let seen
   load.onEnd = () => {
-    const { rows } = native.importStats(host.handle, load.number)
-    seen = { rows, sample: native.importSample(host.handle, load.number) }
+    const { rows } = host.native.importStats(host.handle, load.number)
+    seen = { rows, sample: host.native.importSample(host.handle, load.number) }
   }
   const file = { ...fileOf(path, template, options), rehearsal: true }
   const { succeeded, bytes, failed, errors, failures } = await read(host, load, file, options)
@@ -39,8 +38,8 @@ const NO_CALLBACKS = { onProgress: null, onFailure: null, maxFailed: Infinity, r
 async function read(host, load, file, { maxFailed = Infinity }) {
   try {
     await load.hand((first, ticket) => {
-      const number = native.importFile(host.handle, ticket, maxFailed, first, { ...file, onNull: host.onNull })
-      if (number === null) throw host.problem()
+      const number = host.native.importFile(host.handle, ticket, maxFailed, first, { ...file, onNull: host.onNull })
+      if (number === undefined) throw host.problem()
       return number
     })
   } catch (error) {

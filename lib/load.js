@@ -3,7 +3,8 @@
 // A load: rows are made commands of, one by one, with waits where the server is slower. Which commands come from which row is
 // kept natively, and so is what became of them; here is what JavaScript has a part in: callbacks, signals, the end.
 
-const native = require('../binding.js')
+const { performance } = require('node:perf_hooks')
+const { clearInterval, setInterval } = require('node:timers')
 const { RespipeError } = require('./errors.js')
 
 /** What the end of a row asks for; the first two are those of `src/binding/load.rs`. */
@@ -23,7 +24,7 @@ const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RE
  * @property {object} bulk
  * @property {number} handle
  * @property {boolean} hasCheckpoint
- * @property {{ beginRow: Function, endRow: Function }} frequent native functions
+ * @property {Record<string, Function>} native functions of the pipeline's evaluation
  * @property {(map: (row: unknown, bulk: object) => unknown, row: unknown) => void} map runs a mapper
  * @property {() => boolean} isMapping a mapper is running
  * @property {() => string} refused the command that could not be appended then, if it was one
@@ -99,7 +100,7 @@ class Load {
 
   /** Begins; with `resume` behind the rows that the server holds. */
   async open() {
-    await this.#begin(() => native.openLoad(this.#host.handle, this.#options.maxFailed))
+    await this.#begin(() => this.#host.native.openLoad(this.#host.handle, this.#options.maxFailed))
   }
 
   /** The same where native code takes the rows itself: `begin(first, ticket)` returns the load's number, or throws. */
@@ -148,7 +149,7 @@ class Load {
       const why = 'the checkpoint tells how far one load is: another one needs a pipeline and a key of its own'
       throw new RespipeError('RESPIPE_INVALID_OPTION', why)
     }
-    this.#before = native.stats(this.#host.handle)
+    this.#before = this.#host.native.stats(this.#host.handle)
     // From the first row on, which may be made at once.
     if (this.listens) this.#host.listen()
     this.#number = begin(this.#first)
@@ -159,7 +160,7 @@ class Load {
 
   /** Executes what has come, where the source is slower than the server. */
   #hurry() {
-    const { handle } = this.#host
+    const { handle, native } = this.#host
     const { rows } = this.#rows()
     if (rows - this.#hurried < BATCH_ROWS) native.executeLoad(handle, this.#number)
     this.#hurried = rows
@@ -167,7 +168,9 @@ class Load {
 
   /** `{ rows }`, and of a file `bytesRead` and `bytesTotal`. */
   #rows() {
-    return this.#report === undefined ? { rows: this.#row } : native.importStats(this.#host.handle, this.#number)
+    return this.#report === undefined
+      ? { rows: this.#row }
+      : this.#host.native.importStats(this.#host.handle, this.#number)
   }
 
   /** Makes commands of a row. Returns what has to come first before the next one, if anything: to be given to `after`. */
@@ -177,15 +180,15 @@ class Load {
       this.#row++
       return undefined
     }
-    const { handle, frequent } = this.#host
-    if (!frequent.beginRow(handle, this.#number, this.#row)) {
+    const { handle, native } = this.#host
+    if (!native.beginRow(handle, this.#number, this.#row)) {
       this.halt(this.#host.ended(), true)
       return NEXT.STOP
     }
     let next
     try {
       this.#host.map(this.#map, row)
-      next = frequent.endRow(handle)
+      next = native.endRow(handle)
     } catch (error) {
       const { code, message, isOurs } = lookAt(error)
       if (!isOurs || !ROW_ERRORS.includes(code)) {
@@ -208,7 +211,7 @@ class Load {
     try {
       if (next === NEXT.ROOM) {
         // What is on its way may be in the way. A row that finds no room then never will.
-        native.executeLoad(this.#host.handle, this.#number)
+        this.#host.native.executeLoad(this.#host.handle, this.#number)
         await this.unlessHalted(this.#host.idle())
         if (this.#halt !== undefined) return
         next = this.row(row, true)
@@ -234,7 +237,7 @@ class Load {
   halt(error, forgets = false) {
     if (this.#halt !== undefined) return
     this.#halt = { error, forgets }
-    if (this.#report !== undefined) native.stopImport(this.#host.handle, this.#number)
+    if (this.#report !== undefined) this.#host.native.stopImport(this.#host.handle, this.#number)
     if (this.#finished !== undefined) return
     this.#wake()
     this.onHalt()
@@ -252,7 +255,7 @@ class Load {
 
   /** Work of the pipeline was given up: this load's too? */
   check() {
-    if (native.loadStats(this.#host.handle, this.#number).isGivenUp) this.halt(undefined, true)
+    if (this.#host.native.loadStats(this.#host.handle, this.#number).isGivenUp) this.halt(undefined, true)
   }
 
   /** A command of it has failed. */
@@ -276,7 +279,7 @@ class Load {
   }
 
   async #finish() {
-    const { handle } = this.#host
+    const { handle, native } = this.#host
     // What native code reads goes on being read.
     if (this.#report === undefined) clearInterval(this.#idle)
     // A mapper has ended its own load, or another one: its row is finished first.
@@ -320,11 +323,11 @@ class Load {
     clearInterval(this.#progress)
     this.#options.signal?.removeEventListener('abort', this.#abort)
     this.#host.dismiss(this, isComplete)
-    native.forgetLoad(this.#host.handle, this.#number)
+    this.#host.native.forgetLoad(this.#host.handle, this.#number)
   }
 
   #totals() {
-    const { handle } = this.#host
+    const { handle, native } = this.#host
     const { reconnects, resent } = native.stats(handle)
     const { batches } = native.loadStats(handle, this.#number)
     return {
@@ -338,7 +341,7 @@ class Load {
   #tellProgress() {
     const { onProgress } = this.#options
     if (onProgress === null) return
-    const { handle } = this.#host
+    const { handle, native } = this.#host
     const { bufferedBytes, inFlightBytes, connected } = native.stats(handle)
     const { isGivenUp: _, ...known } = native.loadStats(handle, this.#number)
     try {

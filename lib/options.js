@@ -6,6 +6,7 @@
 const { isIPv6 } = require('node:net')
 const { domainToASCII } = require('node:url')
 const { inspect, types } = require('node:util')
+const { tagOf } = require('./builtins.js')
 const { RespipeError } = require('./errors.js')
 const { nearest } = require('./nearest.js')
 
@@ -522,7 +523,7 @@ function listed(words) {
 }
 
 function isRecord(value) {
-  return typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]'
+  return typeof value === 'object' && tagOf(value) === '[object Object]'
 }
 
 module.exports = { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions }

@@ -1,5 +1,8 @@
 'use strict'
 
+const { setImmediate } = require('node:timers')
+const { quieten } = require('./builtins.js')
+
 /**
  * A promise that knows whether anyone handles it: `await` and `catch` come down to `then`.
  *
@@ -18,7 +21,7 @@ class WatchedPromise extends Promise {
   /** Rejected later, it does not end the process. True where nobody handles that so far: whoever does calls `onHandled`. */
   static quiet(promise, onHandled) {
     // Does not count as handling.
-    super.prototype.then.call(promise, undefined, nothing)
+    quieten(promise)
     if (promise.#handled) return false
     promise.#onHandled = onHandled
     return true
@@ -33,8 +36,6 @@ class WatchedPromise extends Promise {
     return super.then(onFulfilled, onRejected)
   }
 }
-
-function nothing() {}
 
 /**
  * A watched promise and its two ends. Few objects: there is one for each `exec()` that is under way, and some thousands may be.

@@ -2,7 +2,9 @@
 
 // Where the rows of a load come from: pulled out of whatever can be iterated, or written into a stream.
 
+const { performance } = require('node:perf_hooks')
 const { Writable } = require('node:stream')
+const { clearTimeout, setImmediate, setTimeout } = require('node:timers')
 const { callbackify, types } = require('node:util')
 const { describe, isArray, isRevoked } = require('./arguments.js')
 const { RespipeError } = require('./errors.js')
@@ -170,7 +172,7 @@ class RowWritable extends Writable {
 
   _write(row, _, callback) {
     // A mapper writes into this stream: its own row is finished first.
-    if (this.#load.isMapping) queueMicrotask(() => this.#write(row, callback))
+    if (this.#load.isMapping) void Promise.resolve().then(() => this.#write(row, callback))
     else this.#write(row, callback)
   }
 

@@ -4,15 +4,15 @@
 // of inputs, one for each hole and conversion, read and converted here: that may run code of the user's.
 
 const { types } = require('node:util')
-const native = require('../binding.js')
 const { addFields, describe, isArray, isRecord } = require('./arguments.js')
+const { eachEntry, timeOf, valueOf } = require('./builtins.js')
 const { RespipeError } = require('./errors.js')
 
 /** So many inputs are passed on one by one; many more, which only rows of `{*}` can have, would not fit on the stack. */
 const MAX_SPREAD = 1000
 
 /** Native code keeps a template for as long as JavaScript holds it. */
-const forgotten = new FinalizationRegistry((number) => native.forget(number))
+const forgotten = new FinalizationRegistry(({ forget, number }) => forget(number))
 
 /** By template: its pipeline, and its first command. */
 const origins = new WeakMap()
@@ -21,18 +21,19 @@ const origins = new WeakMap()
 const TEMPLATE = { trailing: 'template', describe: describeValue }
 
 /**
- * A template of a pipeline; null where native code refuses it and knows why.
+ * A template of a pipeline; undefined where native code refuses it and knows why.
  *
- * @param {(number: number, ...inputs: unknown[]) => number | undefined} fill appends, natively, what the number stands for
+ * @param {{ template: Function, fill: Function, forget: Function }} native functions of the pipeline's evaluation
  * @param {object} bulk the pipeline, which a call returns
  * @param {number} handle of the pipeline
  * @param {unknown} command text, or an array of texts
  * @param {'throw' | 'skip' | 'empty'} onNull
  * @param {(what: number, list: unknown[]) => void} more does what an append of these inputs left to do
  */
-function compile(fill, bulk, handle, command, onNull, more) {
+function compile(native, bulk, handle, command, onNull, more) {
+  const { fill, forget } = native
   const compiled = native.template(handle, textsOf(command), onNull)
-  if (compiled === null) return null
+  if (compiled === undefined) return undefined
   const { holes, number } = compiled
   const takesFields = compiled.star !== undefined
   const { ofRow, ofValues, isDirect, isShort } = readers(compiled, onNull)
@@ -82,7 +83,7 @@ function compile(fill, bulk, handle, command, onNull, more) {
     if (what !== undefined) more(what, [a, b, c, d, ...rest].slice(0, count))
     return bulk
   }
-  forgotten.register(template, number)
+  forgotten.register(template, { forget, number })
   origins.set(template, {
     bulk: new WeakRef(bulk),
     command: textsOf(command)[0].trim().split(/\s/, 1)[0].toUpperCase(),
@@ -151,7 +152,7 @@ function read(row, path) {
   let value = row
   for (const step of path) {
     if (value === null || value === undefined) return undefined
-    value = value instanceof Map && types.isMap(value) ? Map.prototype.get.call(value, step) : value[step]
+    value = value instanceof Map && types.isMap(value) ? valueOf(value, step) : value[step]
   }
   return value
 }
@@ -163,7 +164,7 @@ const CONVERSIONS = {
   json(value, name) {
     let text
     try {
-      text = JSON.stringify(types.isMap(value) ? Object.fromEntries(Map.prototype.entries.call(value)) : value)
+      text = JSON.stringify(types.isMap(value) ? objectOf(value) : value)
     } catch (cause) {
       throw invalid(
         `${name} cannot be written as JSON: ${cause instanceof Error ? cause.message : 'toJSON threw'}`,
@@ -180,12 +181,19 @@ const CONVERSIONS = {
   },
 }
 
+/** A Map as an object. */
+function objectOf(map) {
+  const entries = []
+  eachEntry(map, (value, key) => entries.push([key, value]))
+  return Object.fromEntries(entries)
+}
+
 /** ISO 8601 as databases write it, too: a blank for the `T`, hours alone for the zone. */
 const ISO = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?) ?(Z|[+-]\d\d(?::?\d\d)?)?)?$/i
 
 function milliseconds(value, name, conversion = '|ms') {
   if (types.isDate(value)) {
-    const time = Date.prototype.getTime.call(value)
+    const time = timeOf(value)
     if (Number.isNaN(time)) throw invalid(`${name} is an invalid Date`)
     return time
   }

@@ -13,6 +13,7 @@
 //!   loader       one task a pipeline: connects, retries, gives up, reports
 //!   connection   opened, logged in, served; `state` is a pure machine
 //!   outcome      what became of the commands
+//!   table        entries by number, as JavaScript calls them
 //! ```
 //!
 //! Down once, up once: between the append and the outcome nothing runs on the JavaScript thread.
@@ -32,6 +33,7 @@ pub mod rows;
 #[cfg(test)]
 mod simulation;
 pub mod source;
+pub mod table;
 pub mod template;
 
 #[cfg(all(feature = "napi", not(test)))]

@@ -5,16 +5,17 @@
 //! whose target is always the same is compiled as such, where a function for each command costs 20 ns more as soon as
 //! several are in use. It throws nothing: it returns a small number where JavaScript has more to do (`MORE_*`).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::LazyLock;
 
 use napi::sys;
 
 use super::argument::{self, Refusal};
+use super::call::{Call, enter};
 use super::check;
-use super::environment::{Environment, Slot, State};
 use super::js::Js;
-use crate::command::{Command, Form, MAX_ARGUMENTS, Trailing};
+use super::slot::{Slot, State};
+use crate::command::{COMMANDS, Command, Forbidden, Form, MAX_ARGUMENTS, Trailing};
 use crate::error::Error;
 use crate::pipeline::Committed;
 
@@ -30,6 +31,27 @@ pub(super) enum Target {
     Command(Known),
     /// Any command by its name: `append(handle, number, 'HSET', key, field, value)`.
     Call,
+}
+
+/// By number, the same for all instances. The last of them is `call`.
+pub(super) fn targets() -> &'static [Target] {
+    static TARGETS: LazyLock<Box<[Target]>> = LazyLock::new(|| {
+        let known = COMMANDS.iter().filter(|command| has_method(command));
+        known
+            .map(|command| Target::Command(Known::new(command)))
+            .chain([Target::Call])
+            .collect()
+    });
+    &TARGETS
+}
+
+/// Subcommands go through their container's method; forbidden commands have none.
+fn has_method(command: &Command) -> bool {
+    !matches!(command.forbidden, Some(Forbidden::Always(_)))
+        && command
+            .name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// A command whose name is known when the module loads.
@@ -89,20 +111,22 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn argument(text: String) -> Stop {
-        Stop::Failed(Self {
-            error: Error::InvalidArgument(text),
+    /// What is wrong with no single argument.
+    pub(super) fn of(error: Error) -> Self {
+        Self {
+            error,
             wrong_type: None,
-        })
+        }
+    }
+
+    pub(super) fn argument(text: String) -> Stop {
+        Stop::Failed(Self::of(Error::InvalidArgument(text)))
     }
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(Problem {
-            error,
-            wrong_type: None,
-        })
+        Self::Failed(Problem::of(error))
     }
 }
 
@@ -118,53 +142,18 @@ pub(super) const INLINE: usize = 16;
 /// `append(handle, number, …arguments)`
 ///
 /// # Safety
-/// Called by Node-API alone, for a function whose data pointer is its living environment's state.
+/// Called by Node-API alone, for a function that `Instance::function` has made.
 pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    // SAFETY: `env` is the environment of this very callback.
-    let js = unsafe { Js::new(env) };
-    let mut count = INLINE;
-    let mut inline = [ptr::null_mut(); INLINE];
-    let mut data = ptr::null_mut();
-    // SAFETY: `inline` holds `count` values; all are written on success.
-    let status = unsafe {
-        sys::napi_get_cb_info(
-            env,
-            info,
-            &raw mut count,
-            inline.as_mut_ptr(),
-            ptr::null_mut(),
-            &raw mut data,
-        )
-    };
-    if status != sys::Status::napi_ok || data.is_null() || count < FRONT {
-        return ptr::null_mut();
-    }
-    // SAFETY: the data pointer of a function with this callback is its environment's state, which lives as long as any
-    // call, and is used on its own thread alone.
-    let environment = unsafe { &*data.cast::<Environment>() };
-    let appended = catch_unwind(AssertUnwindSafe(|| {
-        if count <= INLINE {
-            return append_all(js, environment, inline[0], inline[1], &inline[FRONT..count]);
-        }
-        let mut values = vec![ptr::null_mut(); count];
-        // SAFETY: `values` holds `count` values, as many as the call has.
-        unsafe {
-            sys::napi_get_cb_info(
-                env,
-                info,
-                &raw mut count,
-                values.as_mut_ptr(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
+    let run = |call: Call<'_>, inline: &[sys::napi_value; INLINE]| {
+        let values = call.arguments(inline);
+        let appended = match &*values {
+            [handle, number, arguments @ ..] => append_all(call, *handle, *number, arguments),
+            _ => Err(Error::Internal("no command".to_owned()).into()),
         };
-        append_all(js, environment, values[0], values[1], &values[FRONT..])
-    }));
-    answer(
-        js,
-        environment,
-        appended.unwrap_or_else(|_| Err(Error::Internal("panic in append".to_owned()).into())),
-    )
+        answer(call, appended)
+    };
+    // SAFETY: passed on.
+    unsafe { enter(env, info, run, refuse) }
 }
 
 /// `appendList(handle, number, arguments)`: from an array made by `index.js`, dense, and nobody else's.
@@ -172,38 +161,15 @@ pub(super) unsafe extern "C" fn append(env: sys::napi_env, info: sys::napi_callb
 /// # Safety
 /// As [`append`].
 pub(super) unsafe extern "C" fn append_list(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    // SAFETY: `env` is the environment of this very callback.
-    let js = unsafe { Js::new(env) };
-    let mut count = FRONT + 1;
-    let mut values = [ptr::null_mut(); FRONT + 1];
-    let mut data = ptr::null_mut();
-    // SAFETY: `values` holds `count` values; all are written on success.
-    let status = unsafe {
-        sys::napi_get_cb_info(
-            env,
-            info,
-            &raw mut count,
-            values.as_mut_ptr(),
-            ptr::null_mut(),
-            &raw mut data,
-        )
-    };
-    if status != sys::Status::napi_ok || data.is_null() || count <= FRONT {
-        return ptr::null_mut();
-    }
-    // SAFETY: as in `append`.
-    let environment = unsafe { &*data.cast::<Environment>() };
-    let appended = catch_unwind(AssertUnwindSafe(|| {
-        let Ok(elements) = elements(js, values[FRONT]) else {
-            return Err(Error::Internal("no list of arguments".to_owned()).into());
+    let run = |call: Call<'_>, [handle, number, list]: &[sys::napi_value; FRONT + 1]| {
+        let appended = match elements(call.js, *list) {
+            Ok(elements) => append_all(call, *handle, *number, &elements),
+            Err(_) => Err(Error::Internal("no list of arguments".to_owned()).into()),
         };
-        append_all(js, environment, values[0], values[1], &elements)
-    }));
-    answer(
-        js,
-        environment,
-        appended.unwrap_or_else(|_| Err(Error::Internal("panic in append".to_owned()).into())),
-    )
+        answer(call, appended)
+    };
+    // SAFETY: passed on.
+    unsafe { enter(env, info, run, refuse) }
 }
 
 pub(super) fn elements(js: Js, array: sys::napi_value) -> super::js::Result<Vec<sys::napi_value>> {
@@ -212,19 +178,22 @@ pub(super) fn elements(js: Js, array: sys::napi_value) -> super::js::Result<Vec<
 
 #[inline]
 fn append_all(
-    js: Js,
-    environment: &Environment,
+    call: Call<'_>,
     handle: sys::napi_value,
     number: sys::napi_value,
     arguments: &[sys::napi_value],
 ) -> Result<Committed, Stop> {
-    let mut slots = environment.slots.borrow_mut();
-    let slot = slots.of(js, handle)?;
+    let Call { js, instance, .. } = call;
+    let Ok(handle) = js.small(handle) else {
+        return Err(Error::Internal("no handle".to_owned()).into());
+    };
+    let mut slots = instance.slots.borrow_mut();
+    let slot = slots.get_mut(handle).ok_or(Error::Closed)?;
     if let State::Expanding | State::Ended(_) = &slot.state {
         return Err(slot.refusal().into());
     }
-    let target = environment.targets.get().zip(js.small(number).ok());
-    match target.and_then(|(targets, number)| targets.get(number as usize)) {
+    let number = js.small(number).ok();
+    match number.and_then(|number| instance.targets.get(number as usize)) {
         Some(Target::Command(known)) => append_known(js, slot, known, arguments),
         Some(Target::Call) => append_named(js, slot, arguments),
         None => Err(Error::Internal("no such command".to_owned()).into()),
@@ -280,18 +249,24 @@ fn refused(form: &Form, at: usize, refusal: Refusal) -> Stop {
 
 /// Null, which JavaScript sees as undefined, on the common path.
 #[inline]
-pub(super) fn answer(js: Js, environment: &Environment, appended: Result<Committed, Stop>) -> sys::napi_value {
+pub(super) fn answer(call: Call<'_>, appended: Result<Committed, Stop>) -> sys::napi_value {
     let more = match appended {
         Ok(Committed::Appended) => return ptr::null_mut(),
         Ok(Committed::First) => MORE_FIRST,
         Ok(Committed::Executed) => MORE_EXECUTED,
         Err(Stop::Expand) => MORE_EXPAND,
         Err(Stop::Failed(problem)) => {
-            environment.problem.replace(Some(problem));
+            call.instance.problem.replace(Some(problem));
             MORE_FAILED
         }
     };
-    js.number(f64::from(more)).unwrap_or(ptr::null_mut())
+    call.js.number(f64::from(more)).unwrap_or(ptr::null_mut())
+}
+
+/// Answers with an error that is none of the arguments'.
+#[cold]
+pub(super) fn refuse(call: Call<'_>, error: Error) -> sys::napi_value {
+    answer(call, Err(error.into()))
 }
 
 /// Appends one command to a request of its own, for `query`.

@@ -228,8 +228,8 @@ pub(super) fn with_bytes<T>(js: Js, value: sys::napi_value, read: impl FnOnce(&[
         ));
     }
     if length == 0 || data.is_null() {
-        // Empty, or detached, or out of bounds of a buffer that shrank: only JavaScript can tell.
-        if !super::environment::is_usable_view(js, value) {
+        // Empty, or detached, or out of bounds of a buffer that shrank: Node-API does not tell.
+        if !js.is_usable_view(value) {
             return Err(Refusal::Because("is a view of memory that was detached or has shrunk"));
         }
         return Ok(read(b""));

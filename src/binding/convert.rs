@@ -2,9 +2,9 @@
 
 use std::ptr;
 
-use napi::sys::{self, PropertyAttributes};
+use napi::sys;
 
-use super::environment::Environment;
+use super::instance::Instance;
 use super::js::{Js, Result, check};
 use super::replies;
 use crate::config::{Encoding, Replies};
@@ -24,17 +24,16 @@ const BROKEN: u32 = 8;
 const MORE: u32 = 9;
 const SUCCEEDED: u32 = 10;
 
-/// Calls `dispatch(handle, kind, …)`.
-pub(super) fn deliver(
-    js: Js,
-    environment: &Environment,
-    dispatch: sys::napi_value,
-    handle: u32,
-    notice: Notice,
-) -> Result<()> {
+/// Calls `dispatch(handle, kind, …)`; nobody where that cannot be reached any more.
+pub(super) fn deliver(js: Js, instance: &Instance, handle: u32, notice: Notice) -> Result<()> {
+    let Some(dispatch) = instance.dispatch(js) else {
+        return Ok(());
+    };
     let (shared, encoding) = {
-        let mut slots = environment.slots.borrow_mut();
-        let Some(slot) = slots.get(handle) else { return Ok(()) };
+        let mut slots = instance.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(handle) else {
+            return Ok(());
+        };
         (std::sync::Arc::clone(slot.pipeline.shared()), slot.encoding)
     };
     let call = |kind: u32, details: &[sys::napi_value]| call(js, dispatch, handle, kind, details);
@@ -109,8 +108,11 @@ pub(super) fn deliver(
 }
 
 /// There is more than fits in a turn of the event loop: JavaScript is to come for it.
-pub(super) fn more(js: Js, dispatch: sys::napi_value) -> Result<()> {
-    call(js, dispatch, 0, MORE, &[])
+pub(super) fn more(js: Js, instance: &Instance) -> Result<()> {
+    match instance.dispatch(js) {
+        Some(dispatch) => call(js, dispatch, 0, MORE, &[]),
+        None => Ok(()),
+    }
 }
 
 fn call(js: Js, dispatch: sys::napi_value, handle: u32, kind: u32, details: &[sys::napi_value]) -> Result<()> {
@@ -189,26 +191,10 @@ pub(super) fn counts(js: Js, outcome: &Outcome) -> Result<sys::napi_value> {
     js.set(object, "bytes", js.count(outcome.bytes)?)?;
     let errors = js.object()?;
     for (code, count) in &outcome.errors {
-        define(js, errors, code, js.count(*count)?)?;
+        js.set(errors, code, js.count(*count)?)?;
     }
     js.set(object, "errors", errors)?;
     Ok(object)
-}
-
-/// Sets a property of a name that the server chose, be it `__proto__`.
-fn define(js: Js, object: sys::napi_value, name: &str, value: sys::napi_value) -> Result<()> {
-    let property = sys::napi_property_descriptor {
-        utf8name: ptr::null(),
-        name: js.text(name.as_bytes())?,
-        method: None,
-        getter: None,
-        setter: None,
-        value,
-        attributes: PropertyAttributes::writable | PropertyAttributes::enumerable | PropertyAttributes::configurable,
-        data: ptr::null_mut(),
-    };
-    // SAFETY: the object, the name and the value are live in the current scope; one property is described.
-    check(unsafe { sys::napi_define_properties(js.env(), object, 1, &raw const property) })
 }
 
 /// Adds what only totals have.

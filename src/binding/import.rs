@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use napi::bindgen_prelude::{Env, Object, Result};
+use napi::sys;
 use napi_derive::napi;
 
 use super::append::Problem;
-use super::environment::Environment;
+use super::call::Call;
 use super::load::as_count;
-use super::surface::{js, with};
 use crate::error::Error;
 use crate::load::Load;
 use crate::source::csv::{Header, Settings};
@@ -17,7 +16,7 @@ use crate::source::{rows, script};
 use crate::template::{OnNull, compile};
 
 /// A file, as `lib/import.js` describes it.
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub(crate) struct NativeFile {
     pub path: String,
     #[napi(ts_type = "'csv' | 'tsv' | 'ndjson' | 'resp' | 'commands'")]
@@ -36,7 +35,7 @@ pub(crate) struct NativeFile {
 }
 
 impl NativeFile {
-    pub(super) fn content(self) -> std::result::Result<Content, Error> {
+    pub(super) fn content(self) -> Result<Content, Error> {
         let commands = |format| Ok(Content::Commands(format));
         let format = match self.format.as_str() {
             "resp" => return commands(script::Format::Resp),
@@ -60,20 +59,17 @@ impl NativeFile {
     }
 }
 
-/// Begins to load a file, from row `first` on; returns the number of the load. Its end is dispatched under `ticket`. Null: `problem` tells.
-#[napi(
-    catch_unwind,
-    ts_args_type = "handle: number, ticket: number, maxFailed: number, first: number, file: NativeFile"
-)]
-pub(crate) fn import_file(
-    env: Env,
+/// Begins to load a file, from row `first` on; returns the number of the load. Its end is dispatched under `ticket`. None:
+/// `problem` tells.
+pub(super) fn import_file(
+    call: Call<'_>,
     handle: u32,
     ticket: u32,
     max_failed: f64,
     first: f64,
     file: NativeFile,
-) -> Result<Option<u32>> {
-    let begun = with(env, handle, |slot| {
+) -> Result<Option<u32>, Error> {
+    let begun = call.with(handle, |slot| {
         let path = PathBuf::from(&file.path);
         let rehearsal = file.rehearsal;
         let content = file.content()?;
@@ -96,19 +92,15 @@ pub(crate) fn import_file(
     match begun {
         Ok(number) => Ok(Some(number)),
         Err(error) => {
-            Environment::of(js(env))?.problem.replace(Some(Problem {
-                error,
-                wrong_type: None,
-            }));
+            call.instance.problem.replace(Some(Problem::of(error)));
             Ok(None)
         }
     }
 }
 
 /// No more rows of it are taken.
-#[napi(catch_unwind)]
-pub(crate) fn stop_import(env: Env, handle: u32, number: u32) -> Result<()> {
-    with(env, handle, |slot| {
+pub(super) fn stop_import(call: Call<'_>, handle: u32, number: u32) -> Result<(), Error> {
+    call.with(handle, |slot| {
         if let Some(import) = slot.loads.imports.get(&number) {
             import.stop();
         }
@@ -116,26 +108,21 @@ pub(crate) fn stop_import(env: Env, handle: u32, number: u32) -> Result<()> {
 }
 
 /// Of a rehearsal: the first commands, in RESP.
-#[napi(catch_unwind, ts_return_type = "Buffer[]")]
-pub(crate) fn import_sample(env: Env, handle: u32, number: u32) -> Result<Object<'static>> {
-    let import = with(env, handle, |slot| slot.loads.imports.get(&number).cloned())?;
-    let js = js(env);
+pub(super) fn import_sample(call: Call<'_>, handle: u32, number: u32) -> Result<sys::napi_value, Error> {
+    let import = call.with(handle, |slot| slot.loads.imports.get(&number).cloned())?;
+    let js = call.js;
     let commands = import.map_or_else(Vec::new, |import| import.sample());
     let list = js.array(commands.len())?;
     for (at, command) in commands.iter().enumerate() {
         js.set_element(list, at, js.buffer(command)?)?;
     }
-    Ok(Object::from_raw(js.env(), list))
+    Ok(list)
 }
 
 /// How far it is: `{ rows, bytesRead?, bytesTotal? }`.
-#[napi(
-    catch_unwind,
-    ts_return_type = "{ rows: number; bytesRead?: number; bytesTotal?: number }"
-)]
-pub(crate) fn import_stats(env: Env, handle: u32, number: u32) -> Result<Object<'static>> {
-    let import = with(env, handle, |slot| slot.loads.imports.get(&number).cloned())?;
-    let js = js(env);
+pub(super) fn import_stats(call: Call<'_>, handle: u32, number: u32) -> Result<sys::napi_value, Error> {
+    let import = call.with(handle, |slot| slot.loads.imports.get(&number).cloned())?;
+    let js = call.js;
     let object = js.object()?;
     let rows = import.as_ref().map_or(0, |import| import.rows());
     js.set(object, "rows", js.count(rows)?)?;
@@ -145,5 +132,5 @@ pub(crate) fn import_stats(env: Env, handle: u32, number: u32) -> Result<Object<
             js.set(object, "bytesTotal", js.count(total)?)?;
         }
     }
-    Ok(Object::from_raw(js.env(), object))
+    Ok(object)
 }

@@ -3,7 +3,9 @@
 use std::ffi::c_void;
 use std::ptr;
 
-use napi::sys;
+use napi::sys::{self, PropertyAttributes};
+
+use crate::error::Error;
 
 /// A Node-API call failed; JavaScript is shutting down, or an exception is pending.
 #[derive(Debug, Clone, Copy)]
@@ -11,10 +13,12 @@ pub(super) struct Failed;
 
 pub(super) type Result<T> = std::result::Result<T, Failed>;
 
-/// The environment of the current call. It never outlives that.
+/// The Node-API environment of the current call. It never outlives that.
 #[derive(Clone, Copy)]
 pub(super) struct Js {
     env: sys::napi_env,
+    /// `Uint8Array.prototype.at`, weakly: see [`is_usable_view`](Js::is_usable_view). Null where no arguments are read.
+    at: sys::napi_ref,
 }
 
 /// The native side of a function.
@@ -43,7 +47,17 @@ impl Js {
     /// # Safety
     /// `env` is the environment of the callback that is running on this thread.
     pub(super) unsafe fn new(env: sys::napi_env) -> Self {
-        Self { env }
+        Self {
+            env,
+            at: ptr::null_mut(),
+        }
+    }
+
+    /// # Safety
+    /// As [`new`](Js::new); `at` is a reference of that environment to the built-in `Uint8Array.prototype.at`.
+    #[inline]
+    pub(super) unsafe fn with_views(env: sys::napi_env, at: sys::napi_ref) -> Self {
+        Self { env, at }
     }
 
     pub(super) fn env(self) -> sys::napi_env {
@@ -90,14 +104,6 @@ impl Js {
         let mut number = 0;
         // SAFETY: `value` is live in the current callback; `number` is written on success.
         check(unsafe { sys::napi_get_value_uint32(self.env, value, &raw mut number) })?;
-        Ok(number)
-    }
-
-    #[inline]
-    pub(super) fn double(self, value: sys::napi_value) -> Result<f64> {
-        let mut number = 0.0;
-        // SAFETY: `value` is live in the current callback; `number` is written on success.
-        check(unsafe { sys::napi_get_value_double(self.env, value, &raw mut number) })?;
         Ok(number)
     }
 
@@ -157,11 +163,23 @@ impl Js {
         )
     }
 
-    /// Sets a property of an object made here.
+    /// Gives an object made here a property, whatever its name: a setter that somebody put on `Object.prototype` is not
+    /// called, and `__proto__` is a name like others.
     pub(super) fn set(self, object: sys::napi_value, name: &str, value: sys::napi_value) -> Result<()> {
-        let name = self.text(name.as_bytes())?;
-        // SAFETY: all three are live values of this environment.
-        check(unsafe { sys::napi_set_property(self.env, object, name, value) })
+        let property = sys::napi_property_descriptor {
+            utf8name: ptr::null(),
+            name: self.text(name.as_bytes())?,
+            method: None,
+            getter: None,
+            setter: None,
+            value,
+            attributes: PropertyAttributes::writable
+                | PropertyAttributes::enumerable
+                | PropertyAttributes::configurable,
+            data: ptr::null_mut(),
+        };
+        // SAFETY: the object, the name and the value are live in the current scope; one property is described.
+        check(unsafe { sys::napi_define_properties(self.env, object, 1, &raw const property) })
     }
 
     pub(super) fn set_element(self, array: sys::napi_value, at: usize, value: sys::napi_value) -> Result<()> {
@@ -181,14 +199,55 @@ impl Js {
         Ok(length)
     }
 
+    /// Whether a byte array of length 0 still has its memory: `at` throws where that was detached or has shrunk away. It is
+    /// the built-in function as it was when the package was loaded, called with a number: no code of the user's runs.
+    #[cold]
+    pub(super) fn is_usable_view(self, view: sys::napi_value) -> bool {
+        let looked = || -> Result<()> {
+            let (mut at, mut element) = (ptr::null_mut(), ptr::null_mut());
+            // SAFETY: the reference is one of this environment; `at` is written on success, null where it is gone.
+            check(unsafe { sys::napi_get_reference_value(self.env, self.at, &raw mut at) })?;
+            let zero = self.count(0)?;
+            // SAFETY: all values are live in the current callback; Node-API refuses a function that is null.
+            check(unsafe { sys::napi_call_function(self.env, view, at, 1, &raw const zero, &raw mut element) })
+        };
+        if !self.at.is_null() && looked().is_ok() {
+            return true;
+        }
+        let mut exception = ptr::null_mut();
+        // SAFETY: the environment is the current one. What `at` has thrown is taken back; if nothing, nothing is.
+        unsafe { sys::napi_get_and_clear_last_exception(self.env, &raw mut exception) };
+        false
+    }
+
+    /// Throws an `Error` with the code of `error`, once the current callback has returned.
+    #[cold]
+    pub(super) fn throw(self, error: &Error) {
+        if let Ok(value) = self.error(error.code().as_bytes(), error.to_string().as_bytes()) {
+            // SAFETY: the environment is the current one, the error was just made.
+            unsafe { sys::napi_throw(self.env, value) };
+        }
+    }
+
     /// Runs `body` with a scope of its own for the values it makes: none of them may leave it.
     pub(super) fn scoped<T>(self, body: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut scope = ptr::null_mut();
-        // SAFETY: the environment is the current one; the scope is closed below, whatever `body` returns.
+        // SAFETY: the environment is the current one; `Scope` closes what is opened here.
         check(unsafe { sys::napi_open_handle_scope(self.env, &raw mut scope) })?;
-        let result = body();
-        // SAFETY: opened above, and the innermost one again.
-        check(unsafe { sys::napi_close_handle_scope(self.env, scope) })?;
-        result
+        let _scope = Scope { env: self.env, scope };
+        body()
+    }
+}
+
+/// An open handle scope. It is closed where the body panics, too: Node.js ends the process over one that is left open.
+struct Scope {
+    env: sys::napi_env,
+    scope: sys::napi_handle_scope,
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // SAFETY: opened by `scoped` in this very callback, and the innermost one: what was opened since is closed.
+        unsafe { sys::napi_close_handle_scope(self.env, self.scope) };
     }
 }

@@ -5,15 +5,12 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Env, Object, Result};
 use napi::sys;
-use napi_derive::napi;
 
+use super::call::Call;
 use super::convert;
-use super::environment::Slot;
-use super::frequent::with_arguments;
-use super::js::Failed;
-use super::surface::{js, with};
+use super::slot::Slot;
+use crate::error::Error;
 use crate::load::{Load, Next};
 use crate::pipeline::Pipeline;
 use crate::source::import::Import;
@@ -89,9 +86,8 @@ impl Slot {
 }
 
 /// Begins a load; returns its number. Once `maxFailed` of its commands have failed it says that it is to stop.
-#[napi(catch_unwind, ts_args_type = "handle: number, maxFailed: number")]
-pub(crate) fn open_load(env: Env, handle: u32, max_failed: f64) -> Result<u32> {
-    with(env, handle, |slot| {
+pub(super) fn open_load(call: Call<'_>, handle: u32, max_failed: f64) -> Result<u32, Error> {
+    call.with(handle, |slot| {
         let shared = slot.pipeline.shared();
         let number = slot.loads.number();
         let load = Load::new(shared, number, as_count(max_failed));
@@ -101,24 +97,44 @@ pub(crate) fn open_load(env: Env, handle: u32, max_failed: f64) -> Result<u32> {
     })
 }
 
+/// What is appended from here on belongs to that row. False where the pipeline has ended.
+pub(super) fn begin_row(call: Call<'_>, handle: u32, number: u32, row: f64) -> Result<bool, Error> {
+    let begun = call.with(handle, |slot| {
+        !slot.has_ended() && slot.begin_row(number, as_count(row)).is_some()
+    });
+    Ok(begun.unwrap_or(false))
+}
+
+/// Returns what to do next, undefined for going on.
+pub(super) fn end_row(call: Call<'_>, handle: u32) -> Result<Option<u32>, Error> {
+    let next = call.with(handle, |slot| slot.end_row(Load::end_row))?;
+    Ok(match next {
+        Next::GoOn => None,
+        next => Some(code_of(next)),
+    })
+}
+
 /// The row makes no command. Returns what `endRow` returns.
-#[napi(catch_unwind)]
-pub(crate) fn fail_row(env: Env, handle: u32, command: String, code: String, message: String) -> Result<u32> {
-    with(env, handle, |slot| {
+pub(super) fn fail_row(
+    call: Call<'_>,
+    handle: u32,
+    command: String,
+    code: String,
+    message: String,
+) -> Result<u32, Error> {
+    call.with(handle, |slot| {
         code_of(slot.end_row(|load, pipeline| load.fail_row(pipeline, &command, &code, &message)))
     })
 }
 
 /// As if the row had never begun.
-#[napi(catch_unwind)]
-pub(crate) fn undo_row(env: Env, handle: u32) -> Result<()> {
-    with(env, handle, Slot::leave_row)
+pub(super) fn undo_row(call: Call<'_>, handle: u32) -> Result<(), Error> {
+    call.with(handle, Slot::leave_row)
 }
 
 /// Executes what the load has appended by now.
-#[napi(catch_unwind)]
-pub(crate) fn execute_load(env: Env, handle: u32, number: u32) -> Result<()> {
-    with(env, handle, |slot| {
+pub(super) fn execute_load(call: Call<'_>, handle: u32, number: u32) -> Result<(), Error> {
+    call.with(handle, |slot| {
         if let Some(Rows { load, pipeline }) = slot.loads.under_way.get_mut(&number) {
             load.execute(pipeline);
         } else if let Some(import) = slot.loads.imports.get(&number) {
@@ -128,15 +144,13 @@ pub(crate) fn execute_load(env: Env, handle: u32, number: u32) -> Result<()> {
 }
 
 /// Dispatches under `ticket` once so little is on its way that a load should go on.
-#[napi(catch_unwind)]
-pub(crate) fn rest(env: Env, handle: u32, ticket: u32) -> Result<()> {
-    with(env, handle, |slot| slot.pipeline.shared().rest(ticket))
+pub(super) fn rest(call: Call<'_>, handle: u32, ticket: u32) -> Result<(), Error> {
+    call.with(handle, |slot| slot.pipeline.shared().rest(ticket))
 }
 
 /// Ends a load: executes the rest, or forgets it, and dispatches under `ticket` what became of all.
-#[napi(catch_unwind)]
-pub(crate) fn close_load(env: Env, handle: u32, number: u32, ticket: u32, forget: bool) -> Result<()> {
-    with(env, handle, |slot| {
+pub(super) fn close_load(call: Call<'_>, handle: u32, number: u32, ticket: u32, forget: bool) -> Result<(), Error> {
+    call.with(handle, |slot| {
         if let Some(Rows { load, pipeline }) = slot.loads.under_way.get_mut(&number) {
             if forget {
                 pipeline.discard();
@@ -147,63 +161,26 @@ pub(crate) fn close_load(env: Env, handle: u32, number: u32, ticket: u32, forget
 }
 
 /// A look at a load: counts without details.
-#[napi(catch_unwind, ts_return_type = "Record<string, unknown>")]
-pub(crate) fn load_stats(env: Env, handle: u32, number: u32) -> Result<Object<'static>> {
-    let known = with(env, handle, |slot| {
+pub(super) fn load_stats(call: Call<'_>, handle: u32, number: u32) -> Result<sys::napi_value, Error> {
+    let known = call.with(handle, |slot| {
         let rows = slot.loads.under_way.get(&number).map(|rows| rows.load.tally().look());
         let import = || slot.loads.imports.get(&number);
         rows.or_else(|| import().map(|import| import.tally().look()))
     })?;
-    let js = js(env);
+    let js = call.js;
     let known = known.unwrap_or_default();
     let object = convert::counts(js, &known.outcome)?;
     js.set(object, "batches", js.count(known.batches)?)?;
     js.set(object, "isGivenUp", js.boolean(known.error.is_some())?)?;
-    Ok(Object::from_raw(js.env(), object))
+    Ok(object)
 }
 
 /// Nobody asks about it any more.
-#[napi(catch_unwind)]
-pub(crate) fn forget_load(env: Env, handle: u32, number: u32) -> Result<()> {
-    with(env, handle, |slot| {
+pub(super) fn forget_load(call: Call<'_>, handle: u32, number: u32) -> Result<(), Error> {
+    call.with(handle, |slot| {
         slot.loads.under_way.remove(&number);
         slot.loads.imports.remove(&number);
     })
-}
-
-/// `beginRow(handle, load, row)`: what is appended from here on belongs to that row. False where the pipeline has ended.
-///
-/// # Safety
-/// Called by Node-API alone, for a function whose data pointer is its living environment's state.
-pub(super) unsafe extern "C" fn begin_row(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    // SAFETY: called by Node-API with what belongs to this call.
-    unsafe {
-        with_arguments(env, info, |js, environment, [handle, number, row]| {
-            let mut slots = environment.slots.borrow_mut();
-            let slot = slots.of(js, handle).map_err(|_| Failed)?;
-            let (number, row) = (js.small(number)?, as_count(js.double(row)?));
-            let begun = !slot.has_ended() && slot.begin_row(number, row).is_some();
-            js.boolean(begun)
-        })
-    }
-}
-
-/// `endRow(handle)`: returns what to do next, undefined for going on.
-///
-/// # Safety
-/// As [`begin_row`].
-pub(super) unsafe extern "C" fn end_row(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    // SAFETY: called by Node-API with what belongs to this call.
-    unsafe {
-        with_arguments(env, info, |js, environment, [handle]| {
-            let mut slots = environment.slots.borrow_mut();
-            let slot = slots.of(js, handle).map_err(|_| Failed)?;
-            match slot.end_row(Load::end_row) {
-                Next::GoOn => Ok(std::ptr::null_mut()),
-                next => js.count(u64::from(code_of(next))),
-            }
-        })
-    }
 }
 
 /// As `lib/load.js` knows them.

@@ -1,30 +1,35 @@
 //! Notices on their way to JavaScript: collected from the runtime's thread, handed over in one go, or in several where that would
 //! keep JavaScript for long.
 //!
-//! One thread-safe function per environment. It keeps the process alive only while JavaScript says that something
-//! is outstanding.
+//! One thread-safe function per instance. It keeps the process alive only while JavaScript says that something is
+//! outstanding, and no function of JavaScript's at all: whom it calls is the instance's to know.
 
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::mem;
 use std::ptr;
+use std::rc::Weak;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use napi::sys::{self, Status, ThreadsafeFunctionCallMode, ThreadsafeFunctionReleaseMode};
 
+use super::call::guarded;
 use super::convert::{deliver, more};
-use super::environment::Environment;
+use super::instance::Instance;
 use super::js::{Js, Result, check};
+use crate::error::Error;
 use crate::loader::{Listener, Notice, lock};
 
 /// Bounded by what the pipelines hold: every notice is for work that their budgets count.
+#[derive(Default)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     /// Apart, so that JavaScript, who comes as soon as it is called, does not have to wait for the end of the call.
     function: Mutex<Option<Function>>,
 }
 
+#[derive(Default)]
 struct Inner {
     notices: VecDeque<(u32, Notice)>,
     /// JavaScript was called, and has not taken everything yet.
@@ -55,28 +60,19 @@ impl Listener for Mailbox {
 }
 
 impl Queue {
-    /// `dispatch(handle, kind, …)` is called with each notice.
+    /// From here on the instance hears of what comes.
     ///
     /// # Errors
     /// Where Node-API refuses.
-    pub(super) fn new(js: Js, dispatch: sys::napi_value) -> Result<Arc<Self>> {
-        let queue = Arc::new(Self {
-            inner: Mutex::new(Inner {
-                notices: VecDeque::new(),
-                called: false,
-                closed: false,
-            }),
-            function: Mutex::new(None),
-        });
+    pub(super) fn connect(&self, js: Js, instance: Weak<Instance>) -> Result<()> {
         let name = js.text(b"respipe")?;
-        let context = Arc::into_raw(Arc::clone(&queue)).cast_mut().cast();
+        let context = Box::into_raw(Box::new(instance)).cast();
         let mut function = ptr::null_mut();
-        // SAFETY: `dispatch` is a live function. The context is a count of the queue's that `forget` gives back when
-        // the function is gone and nothing is handed over any more.
-        check(unsafe {
+        // SAFETY: the context is a box that `forget` takes back when the function is gone and nothing is handed over any more.
+        let status = unsafe {
             sys::napi_create_threadsafe_function(
                 js.env(),
-                dispatch,
+                ptr::null_mut(),
                 ptr::null_mut(),
                 name,
                 // The queue calls again only when the last call has come: 1 would do, 0 means no limit.
@@ -88,11 +84,14 @@ impl Queue {
                 Some(hand_over),
                 &raw mut function,
             )
-        })?;
-        // SAFETY: on the environment's own thread, with the function just made.
-        check(unsafe { sys::napi_unref_threadsafe_function(js.env(), function) })?;
-        *lock(&queue.function) = Some(Function(function));
-        Ok(queue)
+        };
+        if let Err(failed) = check(status) {
+            // SAFETY: the box made above, which nobody has taken.
+            drop(unsafe { Box::from_raw(context.cast::<Weak<Instance>>()) });
+            return Err(failed);
+        }
+        *lock(&self.function) = Some(Function(function));
+        self.keep_alive(js, false)
     }
 
     fn push(&self, handle: u32, notices: Vec<Notice>) {
@@ -146,13 +145,17 @@ impl Queue {
     }
 
     /// On JavaScript's thread: what has come is handed over, for as long as a turn may take.
-    fn hand_over(&self, js: Js, environment: &Environment, dispatch: sys::napi_value) {
+    pub(super) fn hand_over(&self, js: Js, instance: &Instance) {
         let mut notices = mem::take(&mut lock(&self.inner).notices);
         let until = Instant::now() + TURN;
         while let Some((handle, notice)) = notices.pop_front() {
             // A scope each: a load that never lets the event loop go can leave many.
-            let delivered = js.scoped(|| deliver(js, environment, dispatch, handle, notice));
-            if delivered.is_err() {
+            let tell = |notice| guarded(|| js.scoped(|| deliver(js, instance, handle, notice)));
+            let told = tell(notice).or_else(|| {
+                // Whoever waited for it would wait for ever.
+                tell(Notice::Broken(Error::Internal("a panic in the addon".to_owned())))
+            });
+            if !matches!(told, Some(Ok(()))) {
                 raise(js.env());
             }
             if Instant::now() >= until {
@@ -170,7 +173,7 @@ impl Queue {
             }
         }
         // Called from here, Node-API would come back at once, without a turn of the event loop.
-        if js.scoped(|| more(js, dispatch)).is_err() {
+        if js.scoped(|| more(js, instance)).is_err() {
             raise(js.env());
         }
     }
@@ -179,39 +182,33 @@ impl Queue {
 /// As long as rows are worked on: see `SLICE` in `lib/rows.js`.
 const TURN: Duration = Duration::from_millis(2);
 
-/// JavaScript has come for what was left.
-///
-/// # Errors
-/// Where there is no environment.
-pub(super) fn come_again(js: Js, dispatch: sys::napi_value) -> Result<()> {
-    let environment = Environment::of(js)?;
-    environment.queue.hand_over(js, environment, dispatch);
-    Ok(())
-}
-
 /// Called by Node-API on JavaScript's thread.
 unsafe extern "C" fn hand_over(
     env: sys::napi_env,
-    dispatch: sys::napi_value,
+    _function: sys::napi_value,
     context: *mut c_void,
     _data: *mut c_void,
 ) {
-    if env.is_null() || dispatch.is_null() {
-        // The environment is ending.
-        return;
-    }
-    // SAFETY: the context is a count of the queue's, which `forget` gives back only when no call comes any more.
-    let queue = unsafe { &*context.cast::<Queue>() };
-    // SAFETY: `env` is the environment of this very call.
-    let js = unsafe { Js::new(env) };
-    let Ok(environment) = Environment::of(js) else { return };
-    queue.hand_over(js, environment, dispatch);
+    guarded(|| {
+        if env.is_null() {
+            // The environment is ending.
+            return;
+        }
+        // SAFETY: the context is the box that `connect` gave away, which `forget` takes back when no call comes any more.
+        let instance = unsafe { &*context.cast::<Weak<Instance>>() };
+        let Some(instance) = instance.upgrade() else { return };
+        // SAFETY: `env` is the environment of this very call, and the instance was made in it.
+        let js = unsafe { instance.js(env) };
+        instance.queue.hand_over(js, &instance);
+    });
 }
 
 /// The thread-safe function is gone.
 unsafe extern "C" fn forget(_env: sys::napi_env, context: *mut c_void, _hint: *mut c_void) {
-    // SAFETY: the count that `Queue::new` gave away; Node-API calls this once, after the last `hand_over`.
-    drop(unsafe { Arc::from_raw(context.cast::<Queue>()) });
+    guarded(|| {
+        // SAFETY: the box that `connect` gave away; Node-API calls this once, on JavaScript's thread, after the last `hand_over`.
+        drop(unsafe { Box::from_raw(context.cast::<Weak<Instance>>()) });
+    });
 }
 
 /// An exception that came out of JavaScript goes where Node.js sends all that nobody catches. There is none where a

@@ -1,9 +1,10 @@
-//! The one runtime of the process: started by the first pipeline, shared by all environments, never shut down.
+//! The one runtime of the process: started by the first pipeline, shared by all instances, never shut down.
 
-use std::io;
 use std::sync::OnceLock;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::Error;
 
 /// Names are looked up on threads of their own; two at a time are plenty.
 const LOOKUP_THREADS: usize = 2;
@@ -12,7 +13,7 @@ const LOOKUP_THREADS: usize = 2;
 ///
 /// # Errors
 /// Where the system gives no thread.
-pub(super) fn handle() -> io::Result<&'static Handle> {
+pub(super) fn handle() -> Result<&'static Handle, Error> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime.handle());
@@ -27,6 +28,7 @@ pub(super) fn handle() -> io::Result<&'static Handle> {
         .max_blocking_threads(LOOKUP_THREADS)
         .thread_name("respipe")
         .enable_all()
-        .build()?;
+        .build()
+        .map_err(|error| Error::Internal(format!("no thread for the connections: {error}")))?;
     Ok(RUNTIME.get_or_init(|| runtime).handle())
 }

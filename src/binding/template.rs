@@ -3,32 +3,20 @@
 //! JavaScript reads rows and converts values, and says when a template is forgotten; here a call either appends every
 //! command of the template or none.
 
-use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
-
-use napi::bindgen_prelude::{Env, Object, Result};
-use napi::sys::{self, Status};
-use napi_derive::napi;
+use napi::sys;
 
 use super::append::{self, INLINE, Problem, Stop};
-use super::environment::{Environment, State};
+use super::call::{Call, enter};
 use super::fill::Given;
 use super::js::{self, Js};
+use super::slot::State;
 use crate::error::Error;
 use crate::pipeline::Committed;
 use crate::template::fill::Filling;
 use crate::template::{Input, OnNull, Template, compile};
 
-/// The templates of an environment, by number.
-#[derive(Default)]
-pub(super) struct Templates {
-    entries: Vec<Option<Box<Entry>>>,
-    free: Vec<usize>,
-}
-
 /// A template, and where its commands go.
-struct Entry {
+pub(super) struct Entry {
     handle: u32,
     template: Template,
     on_null: OnNull,
@@ -36,63 +24,40 @@ struct Entry {
     takes_fields: bool,
 }
 
-impl Templates {
-    fn add(&mut self, entry: Entry) -> usize {
-        let number = self.free.pop().unwrap_or(self.entries.len());
-        if number == self.entries.len() {
-            self.entries.push(None);
-        }
-        self.entries[number] = Some(Box::new(entry));
-        number
-    }
-
-    fn remove(&mut self, number: usize) {
-        if self.entries.get_mut(number).and_then(Option::take).is_some() {
-            self.free.push(number);
-        }
-    }
-}
-
 /// Makes a template of texts, one for each command, for a pipeline. `fill(number, …)` takes the values of `inputs`, and with
-/// `star` the fields and values of the row behind them, or all that in one array. Null: `problem` tells.
-#[napi(
-    catch_unwind,
-    ts_args_type = "handle: number, texts: string[], onNull: 'throw' | 'skip' | 'empty'",
-    ts_return_type = "{ holes: string[]; inputs: { hole: number; conversion?: string; command: string }[]; star?: string; number: number } | null"
-)]
-pub(crate) fn template(env: Env, handle: u32, texts: Vec<String>, on_null: String) -> Result<Option<Object<'static>>> {
-    // SAFETY: generated functions get the environment that is calling them.
-    let js = unsafe { Js::new(env.raw()) };
-    let environment = Environment::of(js)?;
+/// `star` the fields and values of the row behind them, or all that in one array. None: `problem` tells.
+pub(super) fn template(
+    call: Call<'_>,
+    handle: u32,
+    texts: Vec<String>,
+    on_null: String,
+) -> Result<Option<sys::napi_value>, Error> {
+    let Call { js, instance, .. } = call;
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let template = match compile(&texts) {
         Ok(template) => template,
         Err(error) => {
-            environment.problem.replace(Some(Problem {
-                error,
-                wrong_type: None,
-            }));
+            instance.problem.replace(Some(Problem::of(error)));
             return Ok(None);
         }
     };
-    let on_null = OnNull::of(&on_null);
     let object = describe(js, &template)?;
-    let number = environment.templates.borrow_mut().add(Entry {
+    let entry = Entry {
         handle,
         takes_fields: template.commands.iter().any(|shape| shape.star.is_some()),
         template,
-        on_null,
-    });
-    js.set(object, "number", js.count(number as u64)?)?;
-    Ok(Some(Object::from_raw(js.env(), object)))
+        on_null: OnNull::of(&on_null),
+    };
+    let Some(number) = instance.templates.borrow_mut().add(|_| entry) else {
+        return Err(Error::Unsupported("more than a million templates at once".to_owned()));
+    };
+    js.set(object, "number", js.count(u64::from(number))?)?;
+    Ok(Some(object))
 }
 
 /// Nobody can call this template any more.
-#[napi(catch_unwind)]
-pub(crate) fn forget(env: Env, number: u32) -> Result<()> {
-    // SAFETY: as in `template`.
-    let js = unsafe { Js::new(env.raw()) };
-    Environment::of(js)?.templates.borrow_mut().remove(number as usize);
+pub(super) fn forget(call: Call<'_>, number: u32) -> Result<(), Error> {
+    call.instance.templates.borrow_mut().remove(number);
     Ok(())
 }
 
@@ -133,101 +98,64 @@ fn described(js: Js, input: &Input) -> js::Result<sys::napi_value> {
 /// large for arguments, one array of all that.
 ///
 /// # Safety
-/// Called by Node-API alone, for a function whose data pointer is its living environment's state.
+/// Called by Node-API alone, for a function that `Instance::function` has made.
 pub(super) unsafe extern "C" fn fill(env: sys::napi_env, info: sys::napi_callback_info) -> sys::napi_value {
-    // SAFETY: `env` is the environment of this very callback.
-    let js = unsafe { Js::new(env) };
-    let mut inline = [ptr::null_mut(); INLINE];
-    // SAFETY: `info` belongs to this callback.
-    let Some((count, data)) = (unsafe { arguments(js, info, &mut inline) }) else {
-        return ptr::null_mut();
-    };
-    // SAFETY: the data pointer of a function with this callback is its environment's state, which lives as long as any
-    // call, and is used on its own thread alone.
-    let environment = unsafe { &*data.cast::<Environment>() };
-    let answered = catch_unwind(AssertUnwindSafe(|| {
-        let appended = filled(js, environment, info, count, &inline);
-        append::answer(js, environment, appended)
-    }));
-    answered.unwrap_or_else(|_| {
-        let panicked = Error::Internal("panic in a template".to_owned());
-        append::answer(js, environment, Err(panicked.into()))
-    })
+    let run = |call: Call<'_>, inline: &[sys::napi_value; INLINE]| append::answer(call, filled(call, inline));
+    // SAFETY: passed on.
+    unsafe { enter(env, info, run, append::refuse) }
 }
 
 #[inline]
-fn filled(
-    js: Js,
-    environment: &Environment,
-    info: sys::napi_callback_info,
-    count: usize,
-    inline: &[sys::napi_value; INLINE],
-) -> std::result::Result<Committed, Stop> {
-    let templates = environment.templates.borrow();
-    let number = js.small(inline[0]).ok().map(|number| number as usize);
-    let entry = number.and_then(|number| templates.entries.get(number)?.as_deref());
-    let Some(entry) = entry else {
-        return Err(Error::Internal("no such template".to_owned()).into());
+fn filled(call: Call<'_>, inline: &[sys::napi_value; INLINE]) -> Result<Committed, Stop> {
+    let arguments = call.arguments(inline);
+    let Some((number, values)) = arguments.split_first() else {
+        return Err(Error::Internal("no template".to_owned()).into());
     };
-    if count <= INLINE && !entry.takes_fields {
-        return append_all(js, environment, entry, &inline[1..count], &[]);
-    }
-    let mut values = vec![ptr::null_mut(); count];
-    // SAFETY: `info` belongs to the callback that is running.
-    unsafe { arguments(js, info, &mut values) };
-    values.remove(0);
+    let number = call.js.small(*number).ok();
+    let no_template = || Error::Internal("no such template".to_owned());
+    let templates = call.instance.templates.borrow();
+    let entry = number
+        .and_then(|number| templates.get(number))
+        .ok_or_else(no_template)?;
     if !entry.takes_fields {
-        return append_all(js, environment, entry, &values, &[]);
+        return append_all(call, entry, values, &[]);
     }
-    if let [list] = values[..] {
-        values = append::elements(js, list).map_err(|_| Error::Internal("no list of values".to_owned()))?;
-    }
-    let inputs = entry.template.inputs.len().min(values.len());
-    append_all(js, environment, entry, &values[..inputs], &values[inputs..])
-}
-
-/// How many arguments a call has, of which so many as fit are written to `values`, and its data pointer.
-///
-/// # Safety
-/// `info` is that of the callback that is running.
-unsafe fn arguments(
-    js: Js,
-    info: sys::napi_callback_info,
-    values: &mut [sys::napi_value],
-) -> Option<(usize, *mut c_void)> {
-    let mut count = values.len();
-    let mut data = ptr::null_mut();
-    // SAFETY: `values` has room for `count`; all are written on success.
-    let status = unsafe {
-        sys::napi_get_cb_info(
-            js.env(),
-            info,
-            &raw mut count,
-            values.as_mut_ptr(),
-            ptr::null_mut(),
-            &raw mut data,
-        )
+    let inputs = entry.template.inputs.len();
+    let [list] = *values else {
+        let (values, fields) = values.split_at(inputs.min(values.len()));
+        return append_all(call, entry, values, fields);
     };
-    (status == Status::napi_ok && !data.is_null()).then_some((count, data))
+    // Nothing is borrowed while elements are read.
+    drop(templates);
+    let values = append::elements(call.js, list).map_err(|_| Error::Internal("no list of values".to_owned()))?;
+    let (values, fields) = values.split_at(inputs.min(values.len()));
+    let templates = call.instance.templates.borrow();
+    let entry = number
+        .and_then(|number| templates.get(number))
+        .ok_or_else(no_template)?;
+    append_all(call, entry, values, fields)
 }
 
 #[inline]
 fn append_all(
-    js: Js,
-    environment: &Environment,
+    call: Call<'_>,
     entry: &Entry,
     values: &[sys::napi_value],
     fields: &[sys::napi_value],
-) -> std::result::Result<Committed, Stop> {
-    let mut slots = environment.slots.borrow_mut();
-    let slot = slots.get(entry.handle).ok_or(Error::Closed)?;
+) -> Result<Committed, Stop> {
+    let mut slots = call.instance.slots.borrow_mut();
+    let slot = slots.get_mut(entry.handle).ok_or(Error::Closed)?;
     if let State::Expanding | State::Ended(_) = &slot.state {
         return Err(slot.refusal().into());
     }
     let filling = Filling {
         template: &entry.template,
         on_null: entry.on_null,
-        values: Given { js, values, fields },
+        values: Given {
+            js: call.js,
+            values,
+            fields,
+        },
     };
     Ok(filling.append(&mut slot.pipeline)?)
 }
