@@ -32,10 +32,12 @@ mod lane;
 mod network;
 mod pipe;
 mod plan;
+mod replicas;
 mod run;
 mod server;
 mod service;
 mod shrink;
+mod throttle;
 mod world;
 
 use std::collections::BTreeMap;

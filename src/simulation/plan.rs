@@ -38,6 +38,8 @@ pub(super) struct Options {
     pub(super) stall_timeout: u64,
     pub(super) connect_timeout: u64,
     pub(super) patience: Patience,
+    /// Without progress.
+    pub(super) max_elapsed: u64,
     pub(super) listening: Listening,
     pub(super) throttle: Throttle,
     /// All is ended then.
@@ -213,7 +215,7 @@ impl Plan {
             retry: Retry {
                 first_connect,
                 attempts,
-                max_elapsed: Duration::from_secs(600),
+                max_elapsed: Duration::from_millis(options.max_elapsed),
                 min_delay: Duration::from_millis(2),
                 max_delay: Duration::from_millis(100),
             },
@@ -266,6 +268,7 @@ impl Options {
             } else {
                 Patience::Plenty
             },
+            max_elapsed: 600_000,
             listening: pick(rng, &[Listening::Yes, Listening::No]),
             throttle: throttle(&mut Rng::with_seed(!rng.get_seed())),
             stop_after: (rng.u8(..12) == 0).then(|| rng.u64(..300)),

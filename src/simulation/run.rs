@@ -148,10 +148,10 @@ async fn play(plan: &Plan) -> Log {
 
 /// Keeps what JavaScript would be told.
 #[derive(Default)]
-struct Ear {
-    notices: Mutex<Vec<Notice>>,
+pub(super) struct Ear {
+    pub(super) notices: Mutex<Vec<Notice>>,
     news: Notify,
-    shared: OnceLock<Weak<Shared>>,
+    pub(super) shared: OnceLock<Weak<Shared>>,
 }
 
 impl Ear {

@@ -234,6 +234,7 @@ impl Server {
                 self.restarts,
                 self.errors
             )),
+            ["PUBLISH", ..] => ":0\r\n".to_owned(),
             // One replica, which is never behind.
             ["WAIT", "0" | "1", _] => ":1\r\n".to_owned(),
             ["WAIT", _, "0"] => {
