@@ -3,15 +3,18 @@
 import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import type { BulkPipelineOptions } from '../index.js'
-import { areDone, clientOf, increments, proxyFor, serverFor, sets, settled } from './helpers/loads.ts'
+import { startProgram } from './helpers/command.ts'
+import { areDone, clientOf, increments, proxyFor, serverFor, sets } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
-import { runScript } from './helpers/rss.ts'
 
 const KEY = 'progress'
 
 function exactFor(t: ExecutionContext, { port }: { port: number }, options: BulkPipelineOptions = {}) {
   return bulkFor(t, { port, checkpoint: KEY, ...options })
 }
+
+/** A stall must come where it is wanted; on a busy machine one may come in the login too, which is then tried again. */
+const PATIENT = { firstConnect: 100_000 }
 
 const AOF = ['--appendonly', 'yes', '--appendfsync', 'always']
 
@@ -44,59 +47,69 @@ test('a batch of nothing is no batch', async (t) => {
 
 test('fault 9, checkpoint: kill -9 in mid-load, three times: counters are exact', async (t) => {
   const server = await serverFor(t, ...AOF)
-  const bulk = exactFor(t, server)
-  for (let batch = 0; batch < 300; batch++) void increments(bulk, 300, 'n').exec()
-  for (const at of [10_000, 30_000, 50_000]) {
-    await until(() => settled(bulk) >= at)
-    await server.kill('SIGKILL')
-    await server.restart()
-  }
-  areDone(t, 'checkpoint', await resolution(t, bulk.close()))
+  const proxy = await proxyFor(t, server)
+  const kills = [1_050, 4_020, 7_080].map((nth) => {
+    return proxy.at({ command: 'INCR', nth }, async () => {
+      await server.kill('SIGKILL')
+      await server.restart()
+    })
+  })
+  const bulk = exactFor(t, proxy)
+  for (let batch = 0; batch < 100; batch++) void increments(bulk, 100, 'n').exec()
+  const summary = await resolution(t, bulk.close())
+  areDone(t, 'checkpoint', summary)
+  t.is(summary.reconnects, 3)
+  for (const kill of kills) t.true(kill.hasHappened)
   const client = clientOf(t, server)
-  t.is(await client.get('n'), '90000')
-  t.is(await client.hget(KEY, 'batch'), '300')
+  t.is(await client.get('n'), '10000')
+  t.is(await client.hget(KEY, 'batch'), '100')
 })
 
 test('fault 9, checkpoint: CLIENT KILL in mid-load, again and again: counters are exact', async (t) => {
   const server = await serverFor(t)
+  const proxy = await proxyFor(t, server)
   const client = clientOf(t, server)
-  const bulk = exactFor(t, server)
-  let batches = 0
-  // Until ten have hit.
-  while (bulk.stats().reconnects < 10) {
-    if (batches > 10_000) return t.fail(inspect(bulk.stats()))
-    const results = Array.from({ length: 20 }, () => increments(bulk, 1_000, 'n').exec())
-    batches += results.length
-    await until(() => bulk.stats().inFlightBytes > 0 || bulk.stats().bufferedBytes === 0)
-    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
-    for (const result of results) areDone(t, 'checkpoint', await resolution(t, result))
-  }
-  areDone(t, 'checkpoint', await resolution(t, bulk.close()))
-  t.is(await client.get('n'), String(batches * 1_000))
-  t.is(await client.hget(KEY, 'batch'), String(batches))
+  const random = randomNumbers(28)
+  // The first ten connections, each after one batch at least, or three at most.
+  const kills = Array.from({ length: 10 }, (_, i) => {
+    const position = { command: 'INCR', nth: 150 + random(200), connection: i + 1 }
+    return proxy.at(position, () => client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+  })
+  const bulk = exactFor(t, proxy)
+  for (let batch = 0; batch < 50; batch++) void increments(bulk, 100, 'n').exec()
+  const summary = await resolution(t, bulk.close())
+  areDone(t, 'checkpoint', summary)
+  t.is(summary.reconnects, 10)
+  for (const kill of kills) t.true(kill.hasHappened)
+  t.is(await client.get('n'), '5000')
+  t.is(await client.hget(KEY, 'batch'), '50')
 })
 
 test('fault 9, checkpoint: FIN and RST at any byte, either way: counters are exact', async (t) => {
   const server = await serverFor(t)
   const proxy = await proxyFor(t, server)
-  const seed = 29
-  t.log(`seed ${seed}`)
-  const random = randomNumbers(seed)
+  const random = randomNumbers(29)
   const bulk = exactFor(t, proxy)
   await increments(bulk, 1, 'n').exec()
   let count = 1
+  let cuts = 0
   for (let round = 0; round < 80; round++) {
     const direction = random(2) === 0 ? 'up' : 'down'
-    proxy[random(2) === 0 ? 'resetAfter' : 'finAfter'](1 + random(direction === 'up' ? 4_000 : 1_500), direction)
+    const cut = proxy[random(2) === 0 ? 'resetAfter' : 'finAfter'](
+      1 + random(direction === 'up' ? 4_000 : 1_500),
+      direction,
+    )
     const commands = 1 + random(200)
     count += commands
     areDone(t, 'checkpoint', await resolution(t, increments(bulk, commands, 'n').exec()))
+    if (cut.hasHappened) cuts++
     await proxy.heal()
   }
+  t.true(cuts > 20, String(cuts))
   const client = clientOf(t, server)
   t.is(await client.get('n'), String(count))
   t.is(await client.hget(KEY, 'batch'), '81')
-  t.true((await bulk.close()).reconnects > 20)
+  await bulk.close()
 })
 
 test('fault 9, checkpoint: done, and nobody heard: the key shows that it was, and it is not done again', async (t) => {
@@ -135,17 +148,17 @@ test('fault 9, checkpoint: so it is with the replies collected, which are lost',
 
 test('fault 11, checkpoint: a server that stops and goes on does nothing twice', async (t) => {
   const server = await serverFor(t)
-  const bulk = exactFor(t, server, { stallTimeoutMs: 300 })
+  const bulk = exactFor(t, server, { stallTimeoutMs: 400, retry: PATIENT })
   await increments(bulk, 1, 'n').exec()
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 2; round++) {
     await server.kill('SIGSTOP')
-    const results = Array.from({ length: 20 }, () => increments(bulk, 1_000, 'n').exec())
+    const results = Array.from({ length: 20 }, () => increments(bulk, 100, 'n').exec())
     await until(() => bulk.stats().inFlightBytes > 0)
     await until(() => !bulk.stats().connected)
     await server.kill('SIGCONT')
     for (const result of results) areDone(t, 'checkpoint', await resolution(t, result))
   }
-  t.is(await clientOf(t, server).get('n'), '60001')
+  t.is(await clientOf(t, server).get('n'), '4001')
 })
 
 for (const [what, saved] of [
@@ -161,6 +174,8 @@ for (const [what, saved] of [
       if (batch === saved) await client.save()
     }
     await server.kill('SIGKILL')
+    // What is not even sent has certainly failed.
+    await until(() => !bulk.stats().connected)
     await server.restart()
     const error = await rejection(t, increments(bulk, 10, 'n').exec(), 'RESPIPE_REFUSED')
     const told = new RegExp(
@@ -195,25 +210,28 @@ test('fault 24, checkpoint: a process that is killed, and the next one that goes
     import { bulkPipeline } from './index.js'
     const bulk = bulkPipeline({ port: Number(process.argv[1]), checkpoint: 'progress' })
     const { batch } = (await bulk.lastCheckpoint()) ?? { batch: 0 }
-    const at = Number(process.argv[2])
-    for (let next = batch; next < 1_000; next++) {
+    for (let next = batch; next < 200; next++) {
       for (let i = 0; i < 100; i++) bulk.incr('n')
       void bulk.exec()
     }
-    // In the middle of what is under way.
-    while (at > 0 && bulk.stats().succeeded < at) await new Promise(setImmediate)
-    if (at > 0) process.kill(process.pid, 'SIGKILL')
     await bulk.close()
   `
-  for (const at of ['5000', '20000', '0']) {
-    const { signal, code, stderr } = await runScript({ source }, { args: [String(server.port), at] })
-    t.deepEqual([signal, code], at === '0' ? [null, 0] : ['SIGKILL', null], stderr)
-    // Both of one moment: what the killed one has sent may still run.
-    const [n, batch] = (await client.multi().get('n').hget(KEY, 'batch').exec())!.map(([, value]) => Number(value))
-    t.is(n, 100 * batch!)
+  for (const nth of [2_050, 7_020, 0]) {
+    const proxy = await proxyFor(t, server)
+    const args = ['--input-type=module', '--eval', source, '--', String(proxy.port)]
+    const loader = startProgram(t, process.execPath, args)
+    const killed = nth > 0 ? proxy.at({ command: 'INCR', nth }, () => loader.child.kill('SIGKILL')) : undefined
+    const { code, stderr } = await loader.ended
+    t.is(code, killed ? null : 0, stderr)
+    t.true(killed?.hasHappened ?? true)
+    // What has passed the proxy is done, or never will be.
+    await until(() => proxy.open === 0)
+    const batch = Number(await client.hget(KEY, 'batch'))
+    if (killed) t.true(batch > 0 && batch < 200, String(batch))
+    t.is(Number(await client.get('n')), 100 * batch)
   }
-  t.is(await client.get('n'), '100000')
-  t.is(await client.hget(KEY, 'batch'), '1000')
+  t.is(await client.get('n'), '20000')
+  t.is(await client.hget(KEY, 'batch'), '200')
 })
 
 // Refusals
@@ -335,12 +353,15 @@ test('a pipeline whose key another one has taken over does nothing more', async 
   t.is(await client.get('n'), '20')
 })
 
+const UNABLE = ['SETUSER', 'loader', 'on', '>password', '~*', '+@all', '-client|kill']
+
 test('a connection before that cannot be ended is refused', async (t) => {
   const server = await serverFor(t)
   const client = clientOf(t, server)
-  await client.acl('SETUSER', 'loader', 'on', '>password', '~*', '+@all', '-client|kill')
-  const bulk = exactFor(t, server, { username: 'loader', password: 'password', stallTimeoutMs: 500 })
-  await increments(bulk, 10, 'n').exec()
+  await client.call('ACL', ...UNABLE)
+  const bulk = exactFor(t, server, { username: 'loader', password: 'password', stallTimeoutMs: 500, retry: PATIENT })
+  // Connected, and nothing was executed yet that could be taken for a stall.
+  t.is(await bulk.lastCheckpoint(), null)
   await server.kill('SIGSTOP')
   const result = increments(bulk, 10, 'n').exec()
   await until(() => bulk.stats().inFlightBytes > 0)
@@ -349,6 +370,25 @@ test('a connection before that cannot be ended is refused', async (t) => {
   const error = await rejection(t, result, 'RESPIPE_AUTH')
   t.regex(error.message, /client\|kill/)
   const { succeeded, failed, unknown } = error.outcome
-  t.deepEqual([succeeded, failed, unknown], [0, 0, 10])
+  // Before the first MULTI of a connection is answered, nothing follows it.
+  t.deepEqual([succeeded, failed, unknown], [0, 10, 0])
+  t.is(await client.exists('n'), 0)
+})
+
+test('so is one whose last batch nobody knows of', async (t) => {
+  const server = await serverFor(t)
+  const client = clientOf(t, server)
+  await client.call('ACL', ...UNABLE)
+  const proxy = await proxyFor(t, server)
+  const bulk = exactFor(t, proxy, { username: 'loader', password: 'password' })
+  await increments(bulk, 10, 'n').exec()
+  const garbled = proxy.at({ command: 'EXEC' }, () => proxy.garbage('?\r\n'))
+  const { outcome } = await rejection(t, increments(bulk, 10, 'n').exec(), 'RESPIPE_PROTOCOL')
+  t.true(garbled.hasHappened)
+  t.deepEqual([outcome.succeeded, outcome.failed, outcome.unknown], [0, 0, 10])
+  const error = await rejection(t, increments(bulk, 10, 'n').exec(), 'RESPIPE_AUTH')
+  t.regex(error.message, /client\|kill/)
+  t.deepEqual([error.outcome.succeeded, error.outcome.failed, error.outcome.unknown], [0, 10, 0])
+  await until(() => proxy.open === 0)
   t.true(['10', '20'].includes((await client.get('n'))!))
 })
