@@ -379,7 +379,7 @@ test('fault 11: once retry is used up, commands that a busy server refuses have 
   const { server, bulk, end } = await busy(t, 'check', 2)
   const error = await rejection(t, bulk.set('key', 1).set('key', 2).exec(), 'RESPIPE_CONNECTION_LOST')
   await end()
-  t.regex(error.message, /BUSY Redis is busy running a script/)
+  t.regex(error.message, /BUSY (Redis|Valkey) is busy running a script/)
   t.deepEqual(error.outcome.errors, { BUSY: 2 })
   t.deepEqual([error.outcome.succeeded, error.outcome.failed, error.outcome.unknown], [0, 2, 0])
   t.is(await clientOf(t, server).get('key'), '0')
