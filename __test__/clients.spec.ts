@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 
 import { bulkPipeline, RespipeError } from '../index.js'
 import type { BulkPipeline, IoredisClient, NodeRedisClient } from '../index.js'
+import { serverWith } from './helpers/loads.ts'
 import { rejection, resolution } from './helpers/outcomes.ts'
 import { type Server, startServer, supportsTls } from './helpers/server.ts'
 
@@ -161,8 +162,7 @@ test('explicit options win', async (t) => {
 })
 
 testTls('TLS is taken over, with a certificate of our own', async (t) => {
-  const secure = await startServer({ tls: { clientCertificates: 'required' } })
-  t.teardown(() => secure.stop())
+  const secure = await serverWith(t, { tls: { clientCertificates: 'required' } })
   const { ca, otherCa, client } = secure.certificates!
   const { port } = secure
   const tls = {
@@ -184,8 +184,7 @@ testTls('TLS is taken over, with a certificate of our own', async (t) => {
 })
 
 testTls('what the client verifies is verified', async (t) => {
-  const secure = await startServer({ tls: true })
-  t.teardown(() => secure.stop())
+  const secure = await serverWith(t, { tls: true })
   const { otherCa, ca } = secure.certificates!
   const { port } = secure
   for (const tls of [{}, { ca: otherCa.cert }, { ca: ca.cert, servername: 'other.example' }]) {

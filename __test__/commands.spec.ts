@@ -6,10 +6,9 @@ import { readFileSync } from 'node:fs'
 
 import { RespipeError } from '../index.js'
 import { pipelineFor, type Loose } from './helpers/pipelines.ts'
-import { startServer } from './helpers/server.ts'
+import { sharedServer } from './helpers/shared.ts'
 
-const server = await startServer()
-test.after.always(() => server.stop())
+const { server } = await sharedServer()
 
 const INVALID = 'RESPIPE_INVALID_ARGUMENT'
 const FORBIDDEN = 'RESPIPE_FORBIDDEN_COMMAND'

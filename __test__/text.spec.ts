@@ -2,7 +2,7 @@
 
 import test from './helpers/test.ts'
 
-import { bulkPipeline } from '../index.js'
+import { bulkFor } from './helpers/outcomes.ts'
 import { sharedServer } from './helpers/shared.ts'
 
 const { server, client } = await sharedServer()
@@ -30,7 +30,7 @@ function* mixes(): Generator<string> {
 
 test('texts of all kinds arrive as UTF-8, wherever the kinds meet', async (t) => {
   const texts = [...mixes()]
-  const bulk = bulkPipeline(server.url)
+  const bulk = bulkFor(t, { port: server.port })
   texts.forEach((text, number) => bulk.rpush('texts', text).set(text, number))
   const { succeeded, failed } = await bulk.close()
   t.deepEqual([succeeded, failed], [2 * texts.length, 0])
@@ -41,8 +41,7 @@ test('texts of all kinds arrive as UTF-8, wherever the kinds meet', async (t) =>
 })
 
 test('half of a surrogate pair is refused at every place', (t) => {
-  const bulk = bulkPipeline(server.url)
-  t.teardown(() => bulk.destroy())
+  const bulk = bulkFor(t, { port: server.port })
   for (const half of ['\ud83d', '\ude00']) {
     for (const kind of KINDS) {
       for (let before = 0; before < 40; before++) {
