@@ -108,14 +108,6 @@ export function settled(bulk: BulkPipeline): number {
   return succeeded + failed + unknown
 }
 
-/** Keeps the thread until so much is settled: what comes next comes in mid-load, however busy the machine is. */
-export function spin(bulk: BulkPipeline, commands: number): void {
-  const deadline = performance.now() + 20_000
-  while (settled(bulk) < commands) {
-    if (performance.now() > deadline) throw new Error(`${commands} commands took too long: ${inspect(bulk.stats())}`)
-  }
-}
-
 /** What a column says of commands that were all done: with replies off, nothing. */
 export function areDone(t: ExecutionContext, column: Column, outcome: Outcome): void {
   const { commands, succeeded, failed, unknown } = outcome
