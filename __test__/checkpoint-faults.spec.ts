@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from './helpers/test.ts'
 import { inspect } from 'node:util'
 import type { BulkPipelineOptions } from '../index.js'
 import { startProgram } from './helpers/command.ts'
+import { survivesClientKills, survivesKills } from './helpers/exact.ts'
 import { areDone, clientOf, increments, proxyFor, serverFor, sets } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
 
@@ -15,8 +16,6 @@ function exactFor(t: ExecutionContext, { port }: { port: number }, options: Bulk
 
 /** A stall must come where it is wanted; on a busy machine one may come in the login too, which is then tried again. */
 const PATIENT = { firstConnect: 100_000 }
-
-const AOF = ['--appendonly', 'yes', '--appendfsync', 'always']
 
 test('what the key holds is one number more for each batch, and lastCheckpoint() tells it', async (t) => {
   const server = await serverFor(t)
@@ -46,43 +45,11 @@ test('a batch of nothing is no batch', async (t) => {
 // Losses
 
 test('fault 9, checkpoint: kill -9 in mid-load, three times: counters are exact', async (t) => {
-  const server = await serverFor(t, ...AOF)
-  const proxy = await proxyFor(t, server)
-  const kills = [1_050, 4_020, 7_080].map((nth) => {
-    return proxy.at({ command: 'INCR', nth }, async () => {
-      await server.kill('SIGKILL')
-      await server.restart()
-    })
-  })
-  const bulk = exactFor(t, proxy)
-  for (let batch = 0; batch < 100; batch++) void increments(bulk, 100, 'n').exec()
-  const summary = await resolution(t, bulk.close())
-  areDone(t, 'checkpoint', summary)
-  t.is(summary.reconnects, 3)
-  for (const kill of kills) t.true(kill.hasHappened)
-  const client = clientOf(t, server)
-  t.is(await client.get('n'), '10000')
-  t.is(await client.hget(KEY, 'batch'), '100')
+  await survivesKills(t, 3, { batches: 100, size: 100, seed: 27 })
 })
 
 test('fault 9, checkpoint: CLIENT KILL in mid-load, again and again: counters are exact', async (t) => {
-  const server = await serverFor(t)
-  const proxy = await proxyFor(t, server)
-  const client = clientOf(t, server)
-  const random = randomNumbers(28)
-  // The first ten connections, each after one batch at least, or three at most.
-  const kills = Array.from({ length: 10 }, (_, i) => {
-    const position = { command: 'INCR', nth: 150 + random(200), connection: i + 1 }
-    return proxy.at(position, () => client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
-  })
-  const bulk = exactFor(t, proxy)
-  for (let batch = 0; batch < 50; batch++) void increments(bulk, 100, 'n').exec()
-  const summary = await resolution(t, bulk.close())
-  areDone(t, 'checkpoint', summary)
-  t.is(summary.reconnects, 10)
-  for (const kill of kills) t.true(kill.hasHappened)
-  t.is(await client.get('n'), '5000')
-  t.is(await client.hget(KEY, 'batch'), '50')
+  await survivesClientKills(t, 10, { batches: 50, size: 100, seed: 28 })
 })
 
 test('fault 9, checkpoint: FIN and RST at any byte, either way: counters are exact', async (t) => {

@@ -1,64 +1,31 @@
-// `checkpoint`: each batch is done once, whatever happens between, and whoever goes on. Each batch here would show it
-// at once if it were done twice, not at all, or out of its turn.
+// `checkpoint`: each batch is done once, whatever happens between, and whoever goes on.
 import test, { type ExecutionContext } from './helpers/test.ts'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
-import type { BulkPipeline, BulkPipelineOptions } from '../index.js'
 import { spawnKept } from './helpers/children.ts'
+import {
+  AOF,
+  append,
+  checkpointed,
+  COMMANDS,
+  cutEach,
+  isExactlyOnce,
+  KEY,
+  loads,
+  survivesCuts,
+} from './helpers/exact.ts'
 import { proxyFor, watchedFor } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
 import type { Fault, FaultProxy, Position } from './helpers/proxy.ts'
 
-const KEY = 'load:checkpoint'
-/** Commands that stand for one batch. */
-const COMMANDS = 3
 const CUTS = 50
 
 const serverFor = (t: ExecutionContext, ...args: string[]) => watchedFor(t, { args })
 
-function checkpointed(t: ExecutionContext, options: BulkPipelineOptions) {
-  return bulkFor(t, { checkpoint: KEY, ...options })
-}
-
-/** None of it can be repeated. */
-function append(bulk: BulkPipeline, batch: number) {
-  return bulk.incr('count').lpush('list', batch).xadd('stream', '*', 'batch', batch)
-}
-
-/** Each of so many batches, once and in its turn. */
-async function isExactlyOnce(t: ExecutionContext, client: Redis, batches: number) {
-  const wanted = Array.from({ length: batches }, (_, i) => String(i + 1))
-  t.is(Number(await client.get('count')), batches)
-  t.deepEqual((await client.lrange('list', 0, -1)).toReversed(), wanted)
-  t.deepEqual(
-    (await client.xrange('stream', '-', '+')).map(([, [, batch]]) => batch),
-    wanted,
-  )
-}
-
-/** Executes these batches, several under way at a time; all of them succeed, or none is known to have failed. */
-async function loads(t: ExecutionContext, bulk: BulkPipeline, from: number, to: number) {
-  const executed: Promise<void>[] = []
-  for (let batch = from; batch <= to; batch++) {
-    const result = resolution(t, append(bulk, batch).exec())
-    executed.push(result.then(({ succeeded }) => void t.is(succeeded, COMMANDS, `batch ${batch}`)))
-    if (executed.length % 10 === 0) await executed.at(-5)
-  }
-  await Promise.all(executed)
-}
-
 // ---- The connection, or the server, is lost ----
-
-/** Cuts off each of the next connections at a place of its own, which is decided now. */
-function cutEach(proxy: FaultProxy, random: (below: number) => number, place: () => Position): Fault[] {
-  const from = Math.max(proxy.connections, 1)
-  return Array.from({ length: CUTS }, (_, i) => {
-    return proxy.at({ ...place(), connection: from + i }, random(2) ? 'reset' : 'fin')
-  })
-}
 
 /** The first MULTI of a connection has to be answered before the rest of its batch is sent. */
 const OK = '+OK\r\n'.length
@@ -77,33 +44,12 @@ function loseReplies(proxy: FaultProxy, bytes: number, isDone: () => Promise<boo
   })
 }
 
-for (const direction of ['up', 'down'] as const) {
+for (const [direction, seed] of [
+  ['up', 7],
+  ['down', 8],
+] as const) {
   test(`cut at any byte ${direction}, each batch is done once`, async (t) => {
-    const { client, port } = await serverFor(t)
-    const proxy = await proxyFor(t, { port })
-    const random = randomNumbers(direction === 'up' ? 7 : 8)
-    const bulk = checkpointed(t, { port: proxy.port })
-    let reconnects = 0
-    bulk.on('reconnect', ({ reason }) => {
-      t.is(reason, 'lost')
-      reconnects++
-    })
-    await loads(t, bulk, 1, 1)
-    // A login has some 500 bytes of its own.
-    const cuts = cutEach(proxy, random, () => ({ bytes: random(2_000), direction }))
-    let batches = 1
-    while (!cuts.every((cut) => cut.hasHappened)) {
-      // One alone, then several under way at a time.
-      for (const size of [1, 10]) {
-        await loads(t, bulk, batches + 1, batches + size)
-        batches += size
-      }
-    }
-    await isExactlyOnce(t, client, batches)
-    const summary = await bulk.close()
-    t.like(summary, { succeeded: batches * COMMANDS, failed: 0, unknown: 0, batches, reconnects })
-    t.true(reconnects > 0)
-    if (direction === 'up') t.true(summary.resent > 0)
+    await survivesCuts(t, { count: CUTS, direction, seed })
   })
 }
 
@@ -123,7 +69,7 @@ test('where only replies are lost, the server shows that all was done, and nothi
 })
 
 test('a server that is killed in mid-load and comes back goes on where it was', async (t) => {
-  const { server, client, port } = await serverFor(t, '--appendonly', 'yes', '--appendfsync', 'always')
+  const { server, client, port } = await serverFor(t, ...AOF)
   const proxy = await proxyFor(t, { port })
   const bulk = checkpointed(t, { port: proxy.port })
   let batches = 0
@@ -571,7 +517,7 @@ test('refused commands and cuts between: each batch is done once all the same', 
   const random = randomNumbers(11)
   const bulk = checkpointed(t, { port: proxy.port, replies: 'collect' })
   await loads(t, bulk, 1, 1)
-  const cuts = cutEach(proxy, random, () => ({ bytes: random(2_000), direction: random(2) ? 'up' : 'down' }))
+  const cuts = cutEach(proxy, CUTS, random, () => ({ bytes: random(2_000), direction: random(2) ? 'up' : 'down' }))
   let batches = 1
   while (!cuts.every((cut) => cut.hasHappened)) {
     batches++
