@@ -1,6 +1,12 @@
 // Processes that import files.
 
+import type { ExecutionContext } from 'ava'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { spawnKept } from './children.ts'
 import { runScript } from './rss.ts'
+import { waitingFor } from './test.ts'
 
 /** Runs an ES module, which connects to this server and imports this file, and tells how it ended. */
 export async function endOfImport(port: number, path: string, source: string) {
@@ -48,4 +54,21 @@ export function endedWorkers(rounds: number): string {
     }
     console.log((await connect().set('worker:after', 1).exec()).succeeded)
   `
+}
+
+/** Starts an ES module, whose standard input stays open until the test ends it. */
+export function startModule(t: ExecutionContext, source: string) {
+  const child = spawnKept(process.execPath, ['--input-type=module', '--eval', source], {
+    cwd: fileURLToPath(new URL('../..', import.meta.url)),
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [input, stdout, stderr] = [child.stdin!, child.stdout!, child.stderr!]
+  // It may end before it has read everything.
+  input.on('error', () => {})
+  const end = async () => {
+    const [[code], out, err] = await Promise.all([once(child, 'close'), text(stdout), text(stderr)])
+    return { code: code as number | null, stdout: out, stderr: err }
+  }
+  return { input, ended: waitingFor('the end of a module', end()) }
 }
