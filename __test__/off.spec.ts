@@ -6,40 +6,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Redis } from 'ioredis'
-import type { BulkPipeline, BulkPipelineOptions, Outcome } from '../index.js'
+import type { BulkPipelineOptions } from '../index.js'
 import { findRedisServer } from '../scripts/setup.js'
-import { proxyFor, watchedFor } from './helpers/loads.ts'
+import { proxyFor, serverFor, serverWith, watchedFor } from './helpers/loads.ts'
 import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
-import { startServer } from './helpers/server.ts'
-
-function silent(t: ExecutionContext, options: BulkPipelineOptions) {
-  return bulkFor(t, { replies: 'off', ...options })
-}
-
-/** `count` keys from `first` on, each with its number. */
-function sets(bulk: BulkPipeline, count: number, first = 0) {
-  for (let i = first; i < first + count; i++) bulk.set(`key:${i}`, i)
-  return bulk
-}
-
-async function areThere(t: ExecutionContext, client: Redis, count: number) {
-  t.is(await client.dbsize(), count)
-  for (let from = 0; from < count; from += 10_000) {
-    const numbers = Array.from({ length: Math.min(10_000, count - from) }, (_, i) => from + i)
-    const values = await client.mget(numbers.map((i) => `key:${i}`))
-    t.true(
-      values.every((value, i) => value === String(numbers[i])),
-      `from ${from} on`,
-    )
-  }
-}
-
-/** Nothing is known of any of them. */
-function isUnknown(t: ExecutionContext, outcome: Outcome, commands: number) {
-  t.like(outcome, { commands, succeeded: 0, failed: 0, unknown: commands, errors: {}, failures: [] })
-}
+import { areThere, arrives, isUnknown, numbered, silent } from './helpers/silence.ts'
 
 // ---- What arrives ----
 
@@ -48,18 +20,10 @@ for (const transaction of [false, true]) {
 
   for (const [window, maxInFlightBytes] of [
     ['one window', 64 << 20],
-    ['many windows', 16 << 10],
+    ['many windows', 4 << 10],
   ] as const) {
-    test(`100,000 commands over ${window}${how} are all there, and all unknown`, async (t) => {
-      const { client, port } = await watchedFor(t)
-      const bulk = silent(t, { port, transaction, maxInFlightBytes })
-      isUnknown(t, await resolution(t, sets(bulk, 100_000).exec()), 100_000)
-      // By now, not some time later.
-      await areThere(t, client, 100_000)
-      const summary = await resolution(t, bulk.close())
-      isUnknown(t, summary, 100_000)
-      t.like(summary, { batches: 1, reconnects: 0, resent: 0, serverErrorReplies: 0 })
-    })
+    test(`5,000 commands over ${window}${how} are all there, and all unknown`, (t) =>
+      arrives(t, 5_000, { transaction, maxInFlightBytes }))
   }
 
   test(`batch after batch, awaited or not${how}`, async (t) => {
@@ -67,9 +31,9 @@ for (const transaction of [false, true]) {
     const bulk = silent(t, { port, transaction, maxInFlightBytes: 4 << 10 })
     const random = randomNumbers(12)
     let count = 0
-    for (let batch = 0; batch < 300; batch++) {
+    for (let batch = 0; batch < 100; batch++) {
       const commands = random(100)
-      const executed = resolution(t, sets(bulk, commands, count).exec())
+      const executed = resolution(t, numbered(bulk, commands, count).exec())
       count += commands
       if (random(3) === 0) {
         isUnknown(t, await executed, commands)
@@ -84,7 +48,7 @@ for (const transaction of [false, true]) {
     const { client, port } = await watchedFor(t)
     const bulk = silent(t, { port, transaction, maxInFlightBytes: 4 << 10 })
     const large = Buffer.alloc(3 << 20, 'x')
-    for (let i = 0; i < 3; i++) sets(bulk, 200, i * 200).append('large', large)
+    for (let i = 0; i < 3; i++) numbered(bulk, 200, i * 200).append('large', large)
     isUnknown(t, await resolution(t, bulk.exec()), 603)
     t.is(await client.strlen('large'), 3 * large.length)
     t.is(await client.dbsize(), 601)
@@ -94,34 +58,40 @@ for (const transaction of [false, true]) {
 test('no more is under way than the window holds', async (t) => {
   const { server, client, port } = await watchedFor(t)
   const bulk = silent(t, { port, maxInFlightBytes: 16 << 10 })
-  await sets(bulk, 1).exec()
+  await numbered(bulk, 1).exec()
   await server.kill('SIGSTOP')
-  const executed = resolution(t, sets(bulk, 20_000).exec())
-  await until(() => bulk.stats().inFlightBytes > 8 << 10)
-  t.true(bulk.stats().inFlightBytes <= 16 << 10, `${bulk.stats().inFlightBytes}`)
+  const executed = resolution(t, numbered(bulk, 20_000).exec())
+  let most = 0
+  const look = () => {
+    const { inFlightBytes } = bulk.stats()
+    most = Math.max(most, inFlightBytes)
+    return inFlightBytes
+  }
+  await until(() => look() > 8 << 10)
   await server.kill('SIGCONT')
+  await until(() => look() === 0)
   await executed
+  t.true(most <= 16 << 10, `${most}`)
   await areThere(t, client, 20_000)
 })
 
-test('60 MB on a slow way are no stall', async (t) => {
+// Whatever is taken is progress, however long all of it takes: `accepted_bytes_are_progress` in connection/task/tests.rs,
+// where the clock stands still. With a real one: long/off.spec.ts.
+test('a large value on a slow way arrives', async (t) => {
   const { client, port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
-  // What the system has taken and not passed on is some MB: a part of a second.
-  const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 3_000, retry: { attempts: 0 } })
-  await sets(bulk, 1).exec()
+  const bulk = silent(t, { port: proxy.port, retry: { attempts: 0 } })
+  await numbered(bulk, 1).exec()
   proxy.throttle(15_000_000)
-  const start = performance.now()
-  isUnknown(t, await resolution(t, bulk.set('large', Buffer.alloc(60_000_000, 'x')).exec()), 1)
-  t.true(performance.now() - start > 3_000)
-  t.is(await client.strlen('large'), 60_000_000)
+  isUnknown(t, await resolution(t, bulk.set('large', Buffer.alloc(6_000_000, 'x')).exec()), 1)
+  t.is(await client.strlen('large'), 6_000_000)
   t.is((await bulk.close()).reconnects, 0)
 })
 
 test('automatic batches and rotation go with it', async (t) => {
   const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port, autoExec: { commands: 100 }, reconnectEvery: 3 })
-  const summary = await resolution(t, sets(bulk, 10_000).close())
+  const summary = await resolution(t, numbered(bulk, 10_000).close())
   isUnknown(t, summary, 10_000)
   t.is(summary.batches, 100)
   t.true(summary.reconnects >= 32, `${summary.reconnects}`)
@@ -132,7 +102,7 @@ test('a query beside it is answered', async (t) => {
   const { port } = await watchedFor(t)
   const bulk = silent(t, { port })
   for (let i = 0; i < 20; i++) {
-    const executed = sets(bulk, 100, i * 100).exec()
+    const executed = numbered(bulk, 100, i * 100).exec()
     t.is(await bulk.query('ECHO', `${i}`), `${i}`)
     await executed
     t.is(await bulk.query('GET', `key:${i * 100 + 99}`), `${i * 100 + 99}`)
@@ -170,9 +140,9 @@ test('so are the errors of a transaction', async (t) => {
 test('a full server keeps nothing, and its count says so', async (t) => {
   const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
-  await sets(bulk, 100).exec()
+  await numbered(bulk, 100).exec()
   await client.config('SET', 'maxmemory', '1')
-  isUnknown(t, await resolution(t, sets(bulk, 500, 100).exec()), 500)
+  isUnknown(t, await resolution(t, numbered(bulk, 500, 100).exec()), 500)
   t.is((await bulk.close()).serverErrorReplies, 500)
   t.is(await client.dbsize(), 100)
 })
@@ -180,9 +150,9 @@ test('a full server keeps nothing, and its count says so', async (t) => {
 test('neither does a master that has become a replica', async (t) => {
   const { client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
-  await sets(bulk, 100).exec()
+  await numbered(bulk, 100).exec()
   await client.replicaof('127.0.0.1', 1)
-  isUnknown(t, await resolution(t, sets(bulk, 500, 100).exec()), 500)
+  isUnknown(t, await resolution(t, numbered(bulk, 500, 100).exec()), 500)
   t.is((await bulk.close()).serverErrorReplies, 500)
   t.is(await client.dbsize(), 100)
 })
@@ -192,7 +162,7 @@ test('errors of others are in that count, those before are not', async (t) => {
   const fail = () => t.throwsAsync(client.call('NO.SUCH'))
   await fail()
   const bulk = silent(t, { port })
-  await sets(bulk, 1).exec()
+  await numbered(bulk, 1).exec()
   await fail()
   t.is((await bulk.close()).serverErrorReplies, 1)
 })
@@ -200,12 +170,12 @@ test('errors of others are in that count, those before are not', async (t) => {
 test('where the server was started anew, the count is null', async (t) => {
   const { server, client, port } = await watchedFor(t)
   const bulk = silent(t, { port })
-  await sets(bulk, 1).exec()
+  await numbered(bulk, 1).exec()
   await server.kill('SIGKILL')
   await server.restart()
   // There are more than before, and still they say nothing.
   await t.throwsAsync(client.call('NO.SUCH'))
-  t.is((await sets(bulk, 1).sync()).serverErrorReplies, null)
+  t.is((await numbered(bulk, 1).sync()).serverErrorReplies, null)
   t.is((await bulk.close()).serverErrorReplies, null)
 })
 
@@ -213,7 +183,7 @@ test('where it was told to count anew, too', async (t) => {
   const { client, port } = await watchedFor(t)
   await t.throwsAsync(client.call('NO.SUCH'))
   const bulk = silent(t, { port })
-  await sets(bulk, 1).exec()
+  await numbered(bulk, 1).exec()
   await client.config('RESETSTAT')
   t.is((await bulk.close()).serverErrorReplies, null)
 })
@@ -222,7 +192,7 @@ test('other modes have no such count', async (t) => {
   const { port } = await watchedFor(t)
   for (const replies of ['check', 'collect'] as const) {
     const bulk = bulkFor(t, { port, replies })
-    await sets(bulk, 1).exec()
+    await numbered(bulk, 1).exec()
     t.false('serverErrorReplies' in (await bulk.sync()))
     t.false('serverErrorReplies' in (await bulk.close()))
   }
@@ -240,7 +210,7 @@ test('where nothing was executed, no connection is made for it', async (t) => {
 
 async function isRefused(t: ExecutionContext, options: BulkPipelineOptions, code: string, text: RegExp) {
   const bulk = silent(t, { ...options, retry: { firstConnect: 0 } })
-  const error = await rejection(t, sets(bulk, 10).exec(), code)
+  const error = await rejection(t, numbered(bulk, 10).exec(), code)
   t.regex(error.message, text)
   t.like(error.outcome, { failed: 10, unknown: 0 })
 }
@@ -258,8 +228,7 @@ test('a Sentinel is refused', async (t) => {
   const binary = join(dir, 'sentinel')
   writeFileSync(join(dir, 'sentinel.conf'), '')
   writeFileSync(binary, `#!/bin/sh\nexec '${findRedisServer()}' '${dir}/sentinel.conf' "$@"\n`, { mode: 0o755 })
-  const server = await startServer({ binary, args: ['--sentinel'] })
-  t.teardown(() => server.stop())
+  const server = await serverWith(t, { binary, args: ['--sentinel'] })
   await isRefused(t, { port: server.port }, 'RESPIPE_REFUSED', /it is a Sentinel/)
 })
 
@@ -269,11 +238,10 @@ test('a member of a cluster is refused', async (t) => {
 })
 
 test('a server without CLIENT REPLY is refused', async (t) => {
-  const server = await startServer({ args: ['--rename-command', 'CLIENT', ''] })
-  t.teardown(() => server.stop())
+  const server = await serverFor(t, '--rename-command', 'CLIENT', '')
   await isRefused(t, { port: server.port }, 'RESPIPE_REFUSED', /does not support CLIENT REPLY/)
   // The other modes do without.
-  t.like(await resolution(t, sets(bulkFor(t, { port: server.port }), 10).exec()), { succeeded: 10 })
+  t.like(await resolution(t, numbered(bulkFor(t, { port: server.port }), 10).exec()), { succeeded: 10 })
 })
 
 test('a server that only seems to be silent is refused', async (t) => {
@@ -297,18 +265,18 @@ for (const direction of ['up', 'down'] as const) {
       const { client, port } = await watchedFor(t)
       const proxy = await proxyFor(t, { port })
       const random = randomNumbers(13)
-      const bulk = silent(t, { port: proxy.port, transaction, maxInFlightBytes: 8 << 10 })
-      await sets(bulk, 1).exec()
-      const stats = { cuts: 0 }
-      // A login has some 800 bytes of its own, down, and most of the rest is up.
-      const cut = () => proxy.resetAfter(random(direction === 'up' ? 20_000 : 1_200), direction)
-      bulk.on('reconnect', () => {
-        if (++stats.cuts < 30) cut()
-      })
-      cut()
+      const retry = { firstConnect: 1_000_000 }
+      const bulk = silent(t, { port: proxy.port, transaction, maxInFlightBytes: 8 << 10, retry })
+      await numbered(bulk, 1).exec()
       let count = 1
-      while (stats.cuts < 30) {
-        isUnknown(t, await resolution(t, sets(bulk, 500, count).exec()), 500)
+      // Each connection in turn: at the end of its login, or later. This one has its login behind it.
+      const login = proxy.bytes[direction]
+      const cuts = Array.from({ length: 30 }, (_, at) => {
+        const bytes = random(direction === 'up' ? 20_000 : 600)
+        return proxy.at({ bytes: at > 0 ? login - 100 + bytes : bytes, direction, connection: at + 1 }, 'reset')
+      })
+      while (!cuts.every(({ hasHappened }) => hasHappened)) {
+        isUnknown(t, await resolution(t, numbered(bulk, 500, count).exec()), 500)
         count += 500
         t.is(await client.dbsize(), count)
       }
@@ -317,6 +285,7 @@ for (const direction of ['up', 'down'] as const) {
       isUnknown(t, summary, count)
       t.is(summary.serverErrorReplies, 0)
       t.true(summary.resent > 0)
+      t.is(proxy.connections, 31)
     })
   }
 }
@@ -327,9 +296,10 @@ test('what cannot be repeated is done once at most, and is not sent again', asyn
   const bulk = silent(t, { port: proxy.port })
   await bulk.incr('once').exec()
   for (let round = 0; round < 10; round++) {
-    proxy.resetAfter(round % 2 ? 1 : 200, round % 2 ? 'down' : 'up')
+    const cut = proxy.resetAfter(round % 2 ? 1 : 200, round % 2 ? 'down' : 'up')
     for (let i = 0; i < 20; i++) bulk.incr('once').set(`key:${round}:${i}`, i)
     isUnknown(t, await resolution(t, bulk.exec()), 40)
+    t.true(cut.hasHappened)
     t.is((await client.keys(`key:${round}:*`)).length, 20)
   }
   const done = Number(await client.get('once'))
@@ -341,8 +311,9 @@ test('what cannot be repeated is done once at most, and is not sent again', asyn
 test('a connection that was given up is ended: nothing of it comes later', async (t) => {
   const { client, port } = await watchedFor(t)
   const way = await wayTo(t, port)
-  const bulk = silent(t, { port: way.port, stallTimeoutMs: 2_000 })
-  await sets(bulk, 1).exec()
+  // Nothing else is waited for. Should a busy machine take as long for something else, that is sent again too.
+  const bulk = silent(t, { port: way.port, stallTimeoutMs: 500, retry: { firstConnect: 1_000_000 } })
+  await numbered(bulk, 1).exec()
   way.hold()
   for (let i = 0; i < 1_000; i++) bulk.set('key', `old:${i}`)
   isUnknown(t, await resolution(t, bulk.exec()), 1_000)
@@ -350,7 +321,8 @@ test('a connection that was given up is ended: nothing of it comes later', async
   await bulk.set('key', 'new').exec()
   t.true((await way.release()) > 30_000)
   t.is(await client.get('key'), 'new')
-  t.like(await bulk.close(), { reconnects: 1, resent: 1_000 })
+  const { reconnects, resent } = await bulk.close()
+  t.true(reconnects >= 1 && resent >= 1_000, `${reconnects} reconnects, ${resent} sent again`)
 })
 
 /** A way to the server that can keep what the present connection says, and deliver it after its end. */
@@ -395,18 +367,18 @@ test('a server that takes everything and never answers is a stall', async (t) =>
   const { port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
   const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 2_000, retry: { attempts: 0 } })
-  await sets(bulk, 1).exec()
+  await numbered(bulk, 1).exec()
   proxy.swallowReplies()
-  const error = await rejection(t, sets(bulk, 1_000).exec(), 'RESPIPE_STALLED')
+  const error = await rejection(t, numbered(bulk, 1_000).exec(), 'RESPIPE_STALLED')
   isUnknown(t, error.outcome, 1_000)
   await proxy.heal()
-  isUnknown(t, await resolution(t, sets(bulk, 10).exec()), 10)
+  isUnknown(t, await resolution(t, numbered(bulk, 10).exec()), 10)
 })
 
 test('a server that speaks where it should be silent is not believed', async (t) => {
   const server = await scriptedFor(t, ([name]) => (name === 'SET' ? resp.error('ERR no') : undefined))
   const bulk = silent(t, { port: server.port })
-  const error = await rejection(t, sets(bulk, 10).exec(), 'RESPIPE_PROTOCOL')
+  const error = await rejection(t, numbered(bulk, 10).exec(), 'RESPIPE_PROTOCOL')
   t.regex(error.message, /replies are off/)
   t.like(error.outcome, { succeeded: 0, failed: 0, unknown: 10 })
 })
