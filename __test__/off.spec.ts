@@ -368,16 +368,15 @@ test('a server that takes everything and never answers is a stall', async (t) =>
   // As one does that has met a protocol error while replies were off.
   const { port } = await watchedFor(t)
   const proxy = await proxyFor(t, { port })
-  let heal = () => {}
-  const healed = new Promise<void>((resolve) => {
-    heal = resolve
-  })
+  const state = { isHealed: false }
   // On as many connections as are tried. Afterwards there are as many tries, should a busy machine take too long for one.
-  const faults = [1, 2, 3].map((connection) => proxy.at({ command: 'SET', connection }, () => healed))
+  const faults = [1, 2, 3].map((connection) =>
+    proxy.at({ command: 'SET', connection }, () => until(() => state.isHealed)),
+  )
   const bulk = silent(t, { port: proxy.port, stallTimeoutMs: 400, retry: { attempts: 2, firstConnect: 1_000_000 } })
   const error = await rejection(t, numbered(bulk, 1_000).exec(), 'RESPIPE_STALLED')
   isUnknown(t, error.outcome, 1_000)
-  heal()
+  state.isHealed = true
   await faults[0]!.happened
   isUnknown(t, await resolution(t, numbered(bulk, 10).exec()), 10)
 })
