@@ -50,6 +50,27 @@ export async function rejection(
   return error as RespipeError & { outcome: Outcome }
 }
 
+/**
+ * What becomes of work that nothing keeps from being done, with a `stallTimeoutMs` that a busy machine may need longer than:
+ * it is tried until it does not. A stall takes its time: one that is told sooner would be that of the work before.
+ */
+export async function goesOn<T extends Outcome>(
+  t: ExecutionContext,
+  stallTimeoutMs: number,
+  exec: () => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const start = performance.now()
+    try {
+      return await resolution(t, exec())
+    } catch (error) {
+      if (!(error instanceof RespipeError && error.code === 'RESPIPE_STALLED')) throw error
+      const took = performance.now() - start
+      t.true(took >= stallTimeoutMs, `stalled after ${took} ms`)
+    }
+  }
+}
+
 /** Waits until something holds, however long that takes: the test's own limit guards against hangs. */
 export function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   return waitingFor(() => `until ${holds}`, poll(holds))
