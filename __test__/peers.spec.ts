@@ -22,7 +22,7 @@ const PASSWORD = "hunter2-ä'pass"
 const ONCE = { firstConnect: 0 }
 
 async function adminOf(t: ExecutionContext, options: { port: number; password?: string }) {
-  const client = new Redis({ ...options, lazyConnect: true, retryStrategy: null })
+  const client = new Redis({ ...options, lazyConnect: true, retryStrategy: null, connectTimeout: 600_000 })
   client.on('error', () => {})
   t.teardown(() => client.disconnect())
   await client.connect()

@@ -172,7 +172,14 @@ for (const [what, options] of [
     await loads(t, port, { ca: cert })
     await loads(t, port, { ca: `${shared.certificates!.ca.cert}${cert}` })
 
-    const client = new Redis({ port, host: '127.0.0.1', tls: { ca: cert }, lazyConnect: true, retryStrategy: null })
+    const client = new Redis({
+      port,
+      host: '127.0.0.1',
+      tls: { ca: cert },
+      lazyConnect: true,
+      retryStrategy: null,
+      connectTimeout: 600_000,
+    })
     t.teardown(() => client.disconnect())
     await client.connect()
     t.is(await client.get('key'), 'value')
