@@ -220,8 +220,13 @@ export interface Outcome {
   bytes: number
   /** Failures by code. Beyond 128 different codes they are counted together as `OTHER`. */
   errors: Record<string, number>
-  /** The first `maxFailures` of them. */
+  /** The first `maxFailures` of them. Not enumerable on an error's `outcome`: an error that nobody catches fits on a screen. */
   failures: CommandFailure[]
+  /**
+   * Throws a `RespipeError` (`RESPIPE_FAILED`, with this as its `outcome`) unless every command has succeeded; returns this.
+   * With `replies: 'off'` nothing is known to have succeeded.
+   */
+  throwIfFailed(): this
 }
 /** A reply in the shape of RESP2. An error is an `Error` with the `code` that is its first word. */
 export type Reply = string | number | bigint | null | Buffer | Error | Reply[]
@@ -265,8 +270,9 @@ export interface LoadOptions {
   /** Told of each command that has failed, beyond `maxFailures` too. */
   onFailure?: (failure: CommandFailure) => void
   /**
-   * Give up (`RESPIPE_TOO_MANY_FAILURES`) once this many commands have failed: rows that follow are not taken, what is on its way is waited for.
-   * @default Infinity
+   * Give up (`RESPIPE_TOO_MANY_FAILURES`) once this many commands have failed: rows that follow are not taken, what is in flight is waited for.
+   * `Infinity`: never.
+   * @default where the first 1,000 commands have all failed with the same code
    */
   maxFailed?: number
   /**
@@ -489,7 +495,9 @@ export class RespipeError extends Error {
   /**
    * RESPIPE_ + INVALID_ARGUMENT, INVALID_OPTION, FORBIDDEN_COMMAND, BUFFER_FULL, CLOSED, ABORTED, UNSUPPORTED (usage);
    * CONNECT, TLS, AUTH, CONNECTION_LOST, STALLED, PROTOCOL (connection); REFUSED (the server is no place to write: a replica, a Sentinel; WAIT fell short);
-   * TOO_MANY_FAILURES, IO (loading), INTERNAL.
+   * TOO_MANY_FAILURES, FAILED (throwIfFailed), IO (loading), INTERNAL.
+   *
+   * `cause` of RESPIPE_ABORTED is the signal's `reason`.
    */
   readonly code: string
   /** What was known when it happened. */

@@ -10,9 +10,10 @@ const { describe, expand } = require('./lib/arguments.js')
 const { attach } = require('./binding.js')
 const { fromIoredis, fromNodeRedis } = require('./lib/clients.js')
 const { isTraced, publishFailure, publishReconnect, traceExec, wantsFailures } = require('./lib/diagnostics.js')
-const { RespipeError } = require('./lib/errors.js')
+const { RespipeError, unlisted } = require('./lib/errors.js')
 const { checkFile, importFile } = require('./lib/import.js')
 const { CHECK, IMPORT, WRITABLE, readLoadOptions, readOptions } = require('./lib/options.js')
+const { allSucceeded, asOutcome, failureOf, retold } = require('./lib/outcome.js')
 const { Watch } = require('./lib/promise.js')
 const { RowWritable, loadRows } = require('./lib/rows.js')
 const { TEMPLATE, compile } = require('./lib/template.js')
@@ -80,6 +81,8 @@ class BulkPipeline extends EventEmitter {
   #closing
   /** Who else the signal aborts. */
   #followers
+  /** Why the signal has aborted it: the cause of what that rejects. */
+  #reason
   /** The first rejection that nobody handled. */
   #unreported
   /** Looks after that for all promises. */
@@ -183,7 +186,7 @@ class BulkPipeline extends EventEmitter {
 
   stats() {
     if (!isPipeline(this)) throw notAPipeline('stats')
-    return native.stats(this.#handle)
+    return asOutcome(native.stats(this.#handle))
   }
 
   removeAllListeners(...events) {
@@ -199,7 +202,7 @@ class BulkPipeline extends EventEmitter {
 
   writable(mapper, options) {
     if (!isPipeline(this)) throw notAPipeline('writable')
-    if (this.#ended !== undefined) throw endedError(this.#ended)
+    if (this.#ended !== undefined) throw this.#endedError(this.#ended)
     return new RowWritable(this.#host(), mapper, readLoadOptions(options, WRITABLE))
   }
 
@@ -215,7 +218,7 @@ class BulkPipeline extends EventEmitter {
 
   template(command) {
     if (!isPipeline(this)) throw notAPipeline('template')
-    if (this.#ended !== undefined) throw endedError(this.#ended)
+    if (this.#ended !== undefined) throw this.#endedError(this.#ended)
     const more = (what, list) => this.#more(what, TEMPLATE, list)
     const template = compile(native, this, this.#handle, command, this.#options.onNull, more)
     if (template === undefined) throw problemOf()
@@ -284,15 +287,13 @@ class BulkPipeline extends EventEmitter {
       await this.#execute()
     } catch (error) {
       // It tells of everything since the start, here as well.
-      if (error.outcome !== undefined) error.outcome = await this.#summary(this.stats().connected)
-      throw error
+      throw error.outcome === undefined ? error : retold(error, await this.#summary(this.stats().connected))
     }
     try {
       // Asked by `close` too, where nothing more may be executed.
       await this.#ticket('replicas', (ticket) => this.#askAboutWork(ticket, 'replicas'))
     } catch (error) {
-      error.outcome = await this.#summary(this.stats().connected)
-      throw error
+      throw retold(error, await this.#summary(this.stats().connected))
     }
     return this.#summary(true)
   }
@@ -306,9 +307,9 @@ class BulkPipeline extends EventEmitter {
 
   /** Where work was given up, no other connection is tried for what the server has counted. */
   async #summary(asks) {
-    if (this.#options.replies !== 'off') return native.summary(this.#handle)
+    if (this.#options.replies !== 'off') return asOutcome(native.summary(this.#handle))
     const errorReplies = asks ? await this.#errorReplies() : { serverErrorReplies: null }
-    return { ...native.summary(this.#handle), ...errorReplies }
+    return asOutcome({ ...native.summary(this.#handle), ...errorReplies })
   }
 
   /** With replies off: `{ serverErrorReplies }`. */
@@ -342,8 +343,9 @@ class BulkPipeline extends EventEmitter {
     return this.#ticket('end', (ticket) => native.idle(this.#handle, ticket))
   }
 
-  #end(code) {
+  #end(code, reason) {
     if (this.#ended !== undefined && this.#pending.size === 0) return
+    this.#reason ??= reason
     this.#ended ??= code
     this.#cut ??= code
     this.#disarm()
@@ -354,21 +356,32 @@ class BulkPipeline extends EventEmitter {
     for (const [ticket, { kind, reject }] of this.#pending) {
       if (kind !== 'drain' && kind !== 'idle') continue
       this.#settled(ticket)
-      reject(endedError(code))
+      reject(this.#endedError(code))
     }
+  }
+
+  #endedError(code, outcome) {
+    const text = code === 'RESPIPE_ABORTED' ? 'the pipeline was aborted by its signal' : 'the pipeline is closed'
+    return this.#error({ code, message: text }, outcome)
+  }
+
+  /** What native code, or the pipeline's own end, says; an abort has its reason for a cause. */
+  #error({ code, message }, outcome) {
+    return failureOf(code, message, { outcome, cause: code === 'RESPIPE_ABORTED' ? this.#reason : undefined })
   }
 
   /** They may be waiting for rows, and would hear of it with the next one only. */
   #haltLoads(code) {
-    for (const load of this.#loads.values()) load.cut(endedError(code))
+    for (const load of this.#loads.values()) load.cut(this.#endedError(code))
   }
 
   #obey(signal) {
-    if (signal.aborted) return this.#end('RESPIPE_ABORTED')
+    if (signal.aborted) return this.#end('RESPIPE_ABORTED', signal.reason)
     this.#followers = followersOf.get(signal)
     if (this.#followers === undefined) {
       const followers = new Set()
-      signal.addEventListener('abort', () => followers.forEach(abort), { once: true })
+      const abortAll = ({ target }) => followers.forEach((handle) => abort(handle, target.reason))
+      signal.addEventListener('abort', abortAll, { once: true })
       followersOf.set(signal, followers)
       this.#followers = followers
     }
@@ -428,7 +441,7 @@ class BulkPipeline extends EventEmitter {
         if (this.#options.checkpoint === null) return false
         return this.#hasLoaded || [...this.#loads.values()].some(({ isRehearsal }) => !isRehearsal)
       },
-      ended: () => (this.#ended === undefined ? undefined : endedError(this.#ended)),
+      ended: () => (this.#ended === undefined ? undefined : this.#endedError(this.#ended)),
       rested: () => this.#ask('drain', (ticket) => native.rest(this.#handle, ticket)),
       idle: () => this.#ask('idle', (ticket) => native.idle(this.#handle, ticket)),
       report: (start) => this.#ticket('load', start),
@@ -440,7 +453,7 @@ class BulkPipeline extends EventEmitter {
   /** The same as `#ticket`, where anything can still be asked for. */
   #ask(kind, start) {
     if (this.#mapping && OF_LOADS.includes(kind)) return Promise.reject(mappingError(kind))
-    return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(endedError(this.#ended))
+    return this.#ended === undefined ? this.#ticket(kind, start) : Promise.reject(this.#endedError(this.#ended))
   }
 
   /** A promise for what native code will say under a new ticket. */
@@ -502,7 +515,7 @@ class BulkPipeline extends EventEmitter {
         return
       default:
         if (this.#mapping) this.#refused = command.trailing === 'call' ? args[0] : command.name
-        throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe)
+        throw problemOf(args, command.trailing === 'call' ? 1 : 0, command.describe, this.#reason)
     }
   }
 
@@ -560,15 +573,13 @@ class BulkPipeline extends EventEmitter {
         return this.#executed(details[0], allSucceeded(details[1], details[2]))
       }
       case NOTICE.EXECUTED:
-        return this.#executed(details[0], details[1], details[2])
+        return this.#executed(details[0], asOutcome(details[1]), details[2])
       case NOTICE.SETTLED:
         return this.#settled(details[0])?.resolve()
       case NOTICE.QUERIED: {
         const error = details[2]
         const pending = this.#settled(details[0])
-        return error === undefined
-          ? pending?.resolve(details[1])
-          : pending?.reject(new RespipeError(error.code, error.message))
+        return error === undefined ? pending?.resolve(details[1]) : pending?.reject(this.#error(error))
       }
       case NOTICE.FAILED:
         this.#loads.get(details[1])?.heard(details[0])
@@ -592,33 +603,33 @@ class BulkPipeline extends EventEmitter {
     const pending = this.#settled(ticket)
     if (pending?.kind === 'load') {
       if (error === undefined) return pending.resolve(outcome)
-      return pending.reject(new RespipeError(error.code, error.message, { outcome }))
+      return pending.reject(this.#error(error, outcome))
     }
     if (error === undefined) {
       // One that had nothing to do but to wait was cut short all the same.
       const cut = this.#cut !== undefined && outcome.commands === 0
-      return cut ? pending?.reject(endedError(this.#cut, outcome)) : pending?.resolve(outcome)
+      return cut ? pending?.reject(this.#endedError(this.#cut, outcome)) : pending?.resolve(outcome)
     }
     const automatic = this.#automatic
     this.#automatic = undefined
-    if (automatic === undefined) return pending?.reject(new RespipeError(error.code, error.message, { outcome }))
-    automatic.error.outcome = outcome
+    if (automatic === undefined) return pending?.reject(this.#error(error, outcome))
     if (!automatic.thrown) {
       if (this.#unreported === automatic.error) this.#unreported = undefined
-      return pending?.reject(automatic.error)
+      return pending?.reject(retold(automatic.error, outcome))
     }
+    automatic.error.outcome = unlisted(outcome)
     // What was thrown before does not come back; what was given up since then is news.
     if (givenUpOf(outcome) === automatic.givenUp) return pending?.resolve(outcome)
-    pending?.reject(new RespipeError(error.code, error.message, { outcome }))
+    pending?.reject(this.#error(error, outcome))
   }
 
   #givenUp({ code, message }) {
-    if (this.listenerCount('error') > 0) this.emit('error', new RespipeError(code, message))
+    if (this.listenerCount('error') > 0) this.emit('error', this.#error({ code, message }))
   }
 
   #givenUpAutomatically({ code, message }, outcome) {
     if (this.#automatic?.thrown === false) return
-    const error = new RespipeError(code, message, { outcome })
+    const error = this.#error({ code, message }, asOutcome(outcome))
     this.#automatic = { error, thrown: false, givenUp: givenUpOf(outcome) }
     this.#unreported ??= error
   }
@@ -640,7 +651,7 @@ class BulkPipeline extends EventEmitter {
       if (kind === NOTICE.MORE) setImmediate(() => native.handOver())
       else pipelines.get(handle)?.deref()?.#hear(kind, details)
     }
-    abort = (handle) => pipelines.get(handle)?.deref()?.#end('RESPIPE_ABORTED')
+    abort = (handle, reason) => pipelines.get(handle)?.deref()?.#end('RESPIPE_ABORTED', reason)
 
     isPipeline = (value) => typeof value === 'object' && value !== null && #handle in value
 
@@ -735,12 +746,11 @@ function letGo(pipeline) {
 }
 
 /** Why native code refused the last command; `args` are what it was given, behind `skipped` others. */
-function problemOf(args, skipped, describeIt = describe) {
+function problemOf(args, skipped, describeIt = describe, reason = undefined) {
   const { code, message, wrongType } = native.problem()
-  return new RespipeError(
-    code,
-    wrongType === undefined ? message : `${message} is ${describeIt(args[wrongType + skipped])}`,
-  )
+  const cause = code === 'RESPIPE_ABORTED' ? reason : undefined
+  const text = wrongType === undefined ? message : `${message} is ${describeIt(args[wrongType + skipped])}`
+  return new RespipeError(code, text, { cause })
 }
 
 /** A mapper makes commands of its row, and nothing else: batches are the load's. */
@@ -756,20 +766,10 @@ function notAPipeline(name) {
   return new RespipeError('RESPIPE_INVALID_ARGUMENT', `${name} must be called on a pipeline: bulk.${name}(…)`)
 }
 
-/** The outcome of a batch without anything to tell: made here, which takes a tenth of what native code would. */
-function allSucceeded(commands, bytes) {
-  return { commands, succeeded: commands, failed: 0, unknown: 0, bytes, errors: {}, failures: [] }
-}
-
 /** Commands of which the server has said nothing. */
 function givenUpOf({ unknown, errors }) {
   const own = Object.keys(errors).filter((code) => code.startsWith('RESPIPE_'))
   return own.reduce((sum, code) => sum + errors[code], unknown)
-}
-
-function endedError(code, outcome) {
-  const text = code === 'RESPIPE_ABORTED' ? 'the pipeline was aborted by its signal' : 'the pipeline is closed'
-  return new RespipeError(code, text, { outcome })
 }
 
 module.exports = { bulkPipeline, RespipeError }

@@ -19,7 +19,7 @@ import {
   stale,
   told,
 } from './helpers/loads.ts'
-import { bulkFor, randomNumbers, rejection, resolution, until } from './helpers/outcomes.ts'
+import { bulkFor, randomNumbers, rejection, resolution, until, reasonOf } from './helpers/outcomes.ts'
 import type { Fault, FaultProxy, Position } from './helpers/proxy.ts'
 import { scriptedFor } from './helpers/scripted.ts'
 import { freePort, startServer } from './helpers/server.ts'
@@ -69,7 +69,7 @@ for (const column of columns) {
       t.is(error.outcome.unknown, 0)
       errors.push(error)
     }
-    t.is(new Set(errors.map(({ message }) => message)).size, 1)
+    t.is(new Set(errors.map(reasonOf)).size, 1)
 
     const server = await startServer({ port })
     t.teardown(() => server.stop())
@@ -248,7 +248,7 @@ for (const column of columns) {
     t.is(error.outcome.succeeded, 0)
     t.true(error.outcome.unknown > 0, inspect(error.outcome))
     for (const batch of batches.slice(given)) {
-      t.is((await rejection(t, batch, 'RESPIPE_PROTOCOL')).message, error.message)
+      t.is(reasonOf(await rejection(t, batch, 'RESPIPE_PROTOCOL')), reasonOf(error))
     }
     const sum = (count: 'succeeded' | 'unknown') => outcomes.reduce((total, { outcome }) => total + outcome[count], 0)
     await isHonest(t, clientOf(t, server), 'n', { succeeded: sum('succeeded'), unknown: sum('unknown') })

@@ -22,7 +22,7 @@ function open(t: ExecutionContext, options: BulkPipelineOptions = {}) {
 const full = { instanceOf: RespipeError, code: 'RESPIPE_BUFFER_FULL' }
 
 /** What a batch resolves with if nothing in it fails. */
-function success(commands: number, bytes: number): BatchResult {
+function success(commands: number, bytes: number): Omit<BatchResult, 'throwIfFailed'> {
   return { commands, succeeded: commands, failed: 0, unknown: 0, bytes, errors: {}, failures: [] }
 }
 

@@ -17,7 +17,7 @@ class RespipeError extends Error {
   constructor(code, message, { outcome, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
-    if (outcome !== undefined) this.outcome = outcome
+    if (outcome !== undefined) this.outcome = unlisted(outcome)
   }
 
   /** So that an error that nobody catches does not fill the terminal. */
@@ -26,6 +26,11 @@ class RespipeError extends Error {
     const shown = { code, ...(outcome && { outcome: shorten(outcome) }), ...(cause !== undefined && { cause }) }
     return `${stack} ${inspect(shown, options)}`
   }
+}
+
+/** Its failures are there to be read, and not printed with an error that nobody catches. */
+function unlisted(outcome) {
+  return Object.defineProperty(outcome, 'failures', { enumerable: false })
 }
 
 function shorten({ failures = [], ...counts }) {
@@ -37,4 +42,4 @@ function shorten({ failures = [], ...counts }) {
 // On the prototype, as the built-in errors have it: the head of `stack` shows it, `Object.keys` does not.
 Object.defineProperty(RespipeError.prototype, 'name', { value: 'RespipeError', configurable: true, writable: true })
 
-module.exports = { RespipeError }
+module.exports = { RespipeError, unlisted }

@@ -36,9 +36,10 @@ async function checkFile(host, path, template, options) {
 const NO_CALLBACKS = { onProgress: null, onFailure: null, maxFailed: Infinity, resume: false }
 
 async function read(host, load, file, { maxFailed = Infinity }) {
+  const most = maxFailed ?? NaN
   try {
     await load.hand((first, ticket) => {
-      const number = host.native.importFile(host.handle, ticket, maxFailed, first, { ...file, onNull: host.onNull })
+      const number = host.native.importFile(host.handle, ticket, most, first, { ...file, onNull: host.onNull })
       if (number === undefined) throw host.problem()
       return number
     })

@@ -5,7 +5,8 @@
 
 const { performance } = require('node:perf_hooks')
 const { clearInterval, setInterval } = require('node:timers')
-const { RespipeError } = require('./errors.js')
+const { RespipeError, unlisted } = require('./errors.js')
+const { allSucceeded, asOutcome } = require('./outcome.js')
 
 /** What the end of a row asks for; the first two are those of `src/binding/load.rs`. */
 const NEXT = { WAIT: 1, STOP: 2, ROOM: 3 }
@@ -15,6 +16,9 @@ const IDLE = 100
 
 /** Rows that come in that time where the load is not slow: about a batch. */
 const BATCH_ROWS = 512
+
+/** So many failures, and nothing else, end a load where `maxFailed` says nothing; the same as in `src/rows.rs`. */
+const HOPELESS = 1_000
 
 /** What an append throws where a row makes no command. */
 const ROW_ERRORS = ['RESPIPE_INVALID_ARGUMENT', 'RESPIPE_FORBIDDEN_COMMAND', 'RESPIPE_BUFFER_FULL']
@@ -50,6 +54,8 @@ class Load {
   #row = 0
   /** Why no more rows are taken, once that is so: `{ error, forgets }`; without an error, native code knows it. */
   #halt
+  /** What a callback has thrown, though no more rows were taken by then. */
+  #thrown
   #wake = () => {}
   #finished
   /** What native code will tell in the end, where it takes the rows itself. */
@@ -60,7 +66,10 @@ class Load {
   #idle
   /** Rows gone through when that was looked at last. */
   #hurried = 0
-  #abort = () => this.halt(new RespipeError('RESPIPE_ABORTED', 'the load was aborted by its signal'), true)
+  #abort = () => {
+    const cause = this.#options.signal.reason
+    this.halt(new RespipeError('RESPIPE_ABORTED', 'the load was aborted by its signal', { cause }), true)
+  }
 
   /** @type {() => void} called once no more rows are taken, if that is not the end of them */
   onHalt = () => {}
@@ -100,7 +109,7 @@ class Load {
 
   /** Begins; with `resume` behind the rows that the server holds. */
   async open() {
-    await this.#begin(() => this.#host.native.openLoad(this.#host.handle, this.#options.maxFailed))
+    await this.#begin(() => this.#host.native.openLoad(this.#host.handle, this.#options.maxFailed ?? NaN))
   }
 
   /** The same where native code takes the rows itself: `begin(first, ticket)` returns the load's number, or throws. */
@@ -131,18 +140,7 @@ class Load {
       const held = await this.unlessHalted(this.#host.lastCheckpoint())
       if (!this.isHalted) this.#first = firstRow(held)
     }
-    if (this.isHalted) {
-      this.#halt.error.outcome = {
-        commands: 0,
-        succeeded: 0,
-        failed: 0,
-        unknown: 0,
-        bytes: 0,
-        errors: {},
-        failures: [],
-      }
-      return
-    }
+    if (this.isHalted) return
     const ended = this.#host.ended()
     if (ended !== undefined) throw ended
     if (!this.isRehearsal && this.#host.isTaken()) {
@@ -245,7 +243,9 @@ class Load {
 
   /** No more rows are taken: somebody has thrown. It is an end also where nothing was thrown, as with `throw undefined`. */
   fail(error, forgets) {
-    this.halt(error ?? new RespipeError('RESPIPE_INVALID_ARGUMENT', `${error} was thrown, and no error`), forgets)
+    error ??= new RespipeError('RESPIPE_INVALID_ARGUMENT', `${error} was thrown, and no error`)
+    this.#thrown ??= error
+    this.halt(error, forgets)
   }
 
   /** The pipeline has ended. What was executed by then is told of in any case. */
@@ -287,7 +287,9 @@ class Load {
     if (this.#number === undefined) {
       this.#options.signal?.removeEventListener('abort', this.#abort)
       this.#host.dismiss(this, false)
-      throw this.#halt.error
+      const { error } = this.#halt
+      if (error instanceof RespipeError) error.outcome ??= unlisted(allSucceeded(0, 0))
+      throw error
     }
     let outcome, error
     try {
@@ -298,24 +300,34 @@ class Load {
       error = reason
       outcome = reason.outcome
     }
-    const { maxFailed } = this.#options
-    if (error === undefined && this.#halt?.error === undefined && outcome.failed >= maxFailed) {
-      const commands = outcome.failed === 1 ? '1 command has' : `${outcome.failed} commands have`
-      error = new RespipeError('RESPIPE_TOO_MANY_FAILURES', `${commands} failed, and maxFailed is ${maxFailed}`)
-    }
     // What ended it first comes first.
     error = this.#halt?.error ?? error
     // With replies collected there is a list of them, which is that of the pipeline's own commands.
-    const { replies: _, ...known } = outcome ?? { ...native.loadStats(handle, this.#number), failures: [] }
-    const asks = error === undefined && !this.isRehearsal
+    outcome ??= { ...native.loadStats(handle, this.#number), failures: [] }
+    const { replies: _, ...known } = { ...outcome, failures: outcome.failures }
+    const tooMany = error === undefined ? this.#tooManyFailures(outcome) : undefined
+    const asks = error === undefined && tooMany === undefined && !this.isRehearsal
     const summary = { ...known, ...this.#totals(), ...(asks && (await this.#host.errorReplies())) }
     this.#tellProgress()
     this.onEnd()
-    error ??= this.#halt?.error
+    error ??= this.#halt?.error ?? (tooMany && (this.#thrown ?? tooMany))
     this.#close(error === undefined)
-    if (error === undefined) return summary
-    if (error instanceof RespipeError) error.outcome ??= summary
+    if (error === undefined) return asOutcome(summary)
+    if (error instanceof RespipeError) error.outcome ??= unlisted(asOutcome(summary))
     throw error
+  }
+
+  #tooManyFailures({ commands, failed, errors }) {
+    const { maxFailed } = this.#options
+    if (maxFailed !== null) {
+      if (failed < maxFailed) return undefined
+      const have = failed === 1 ? '1 command has' : `${failed} commands have`
+      return new RespipeError('RESPIPE_TOO_MANY_FAILURES', `${have} failed, and maxFailed is ${maxFailed}`)
+    }
+    const codes = Object.keys(errors)
+    if (failed < HOPELESS || failed < commands || codes.length > 1) return undefined
+    const why = `all of the first ${failed} commands have failed with ${codes[0]} (maxFailed: Infinity goes on all the same)`
+    return new RespipeError('RESPIPE_TOO_MANY_FAILURES', why)
   }
 
   #close(isComplete) {

@@ -35,7 +35,7 @@ function ofTemplate(template) {
 function ofFunction(mapper) {
   return (row, bulk) => {
     const result = mapper(row, bulk)
-    if (typeof result !== 'object' || result === null || result === bulk) return
+    if (result === undefined || result === bulk) return
     // The commands behind an await would be none of this row's, and those behind a yield would never come.
     if (types.isPromise(result)) {
       result.catch(() => {})
@@ -44,6 +44,9 @@ function ofFunction(mapper) {
     if (types.isGeneratorObject(result)) {
       throw new RespipeError('RESPIPE_UNSUPPORTED', 'a generator for a mapper: nobody would run it')
     }
+    const what = isArray(result) ? 'an array' : describe(result)
+    const how = 'append the commands, as in bulk.hset(key, fields), and return nothing or the pipeline'
+    throw new RespipeError('RESPIPE_UNSUPPORTED', `the mapper has returned ${what}, which does nothing: ${how}`)
   }
 }
 

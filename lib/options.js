@@ -404,7 +404,8 @@ const LOAD = {
   maxFailed: {
     expected: `${COUNT.expected}, or Infinity`,
     check: (value) => (value === Infinity ? value : COUNT.check(value)),
-    fallback: Infinity,
+    // Where nothing but failures come, see HOPELESS in load.js.
+    fallback: null,
   },
   resume: { ...BOOLEAN, fallback: false },
   signal: { ...SIGNAL, fallback: null },

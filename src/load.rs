@@ -13,7 +13,7 @@ use crate::outcome::{Failure, Origin};
 use crate::pipeline::Pipeline;
 use crate::resp::compose::Mark;
 use crate::resp::walk::end_of_command;
-use crate::rows::{Part, Rows, Tally};
+use crate::rows::{FailureLimit, Part, Rows, Tally};
 
 /// A batch is executed at so many bytes, where `autoExec` says nothing else: as much as fills a segment.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -88,8 +88,8 @@ struct OpenRow {
 }
 
 impl Load {
-    /// `number` is what JavaScript knows it by; `max_failed` as for [`Tally::new`].
-    pub fn new(shared: &Shared, number: u32, max_failed: u64) -> Self {
+    /// `number` is what JavaScript knows it by; `limit` as for [`Tally::new`].
+    pub fn new(shared: &Shared, number: u32, limit: FailureLimit) -> Self {
         let config = &shared.config;
         let bytes = match (config.auto_exec, config.transaction) {
             (Some(auto), _) => auto.bytes,
@@ -97,7 +97,7 @@ impl Load {
             (None, Transaction::Off) => BATCH_BYTES,
         };
         Self {
-            tally: Arc::new(Tally::new(number, max_failed, config.max_failures)),
+            tally: Arc::new(Tally::new(number, limit, config.max_failures)),
             rows: Rows::default(),
             row: None,
             next_index: 0,
@@ -259,7 +259,7 @@ mod tests {
     /// Nobody works for it: what it executes stays.
     fn load(config: Config, max_failed: u64) -> (Load, Pipeline) {
         let shared = Arc::new(Shared::new(config, Arc::new(Deaf)));
-        let load = Load::new(&shared, 1, max_failed);
+        let load = Load::new(&shared, 1, FailureLimit::Commands(max_failed));
         (load, Pipeline::for_load(shared))
     }
 

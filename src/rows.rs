@@ -2,7 +2,7 @@
 //!
 //! Rows that make equally many commands each are one run, so that a batch of thousands has a single one as a rule.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
@@ -98,17 +98,41 @@ impl Part {
 #[derive(Debug)]
 pub struct Tally {
     number: u32,
-    max_failed: u64,
+    limit: FailureLimit,
     max_failures: usize,
     known: Mutex<Known>,
-    failed: AtomicU64,
+    /// The limit is reached.
+    stopped: AtomicBool,
     given_up: AtomicBool,
+}
+
+/// How many failures end a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureLimit {
+    Commands(u64),
+    /// The load does nothing but fail: none of its first commands has succeeded, and all have the same code.
+    Hopeless,
+}
+
+/// So many failures, and nothing else, are taken for a mistake in all of the load.
+pub const HOPELESS: u64 = 1_000;
+
+impl FailureLimit {
+    /// `leading`: so many commands from the first one on are known; behind them some may be known and others under way.
+    fn is_reached(self, outcome: &Outcome, leading: u64) -> bool {
+        match self {
+            Self::Commands(most) => outcome.failed >= most,
+            Self::Hopeless => leading >= HOPELESS && outcome.failed == outcome.commands && outcome.errors.len() == 1,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     pub outcome: Outcome,
     pub batches: u64,
+    /// Commands of the batches that are over.
+    executed: u64,
     /// Why it was given up.
     pub error: Option<Error>,
     /// Why no more rows came.
@@ -116,14 +140,14 @@ pub struct Known {
 }
 
 impl Tally {
-    /// `max_failed`: once so many commands have failed it goes no further. `max_failures`: so many keep their details.
-    pub fn new(number: u32, max_failed: u64, max_failures: usize) -> Self {
+    /// `limit`: where it is reached the load goes no further. `max_failures`: so many keep their details.
+    pub fn new(number: u32, limit: FailureLimit, max_failures: usize) -> Self {
         Self {
             number,
-            max_failed,
+            limit,
             max_failures,
             known: Mutex::default(),
-            failed: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
         }
     }
@@ -136,8 +160,9 @@ impl Tally {
     pub fn add(&self, outcome: Outcome, error: Option<Error>) {
         let mut known = self.lock();
         known.batches += 1;
+        known.executed += outcome.commands;
         known.outcome.add(outcome, self.max_failures);
-        self.failed.store(known.outcome.failed, Relaxed);
+        self.look_at_limit(&known, known.executed);
         if let Some(error) = error {
             known.error.get_or_insert(error);
             self.given_up.store(true, Relaxed);
@@ -155,8 +180,11 @@ impl Tally {
     /// A row made no command.
     pub fn fail(&self, failure: Failure) {
         let mut known = self.lock();
+        let so_far = failure.index + 1;
         known.outcome.fail(failure, self.max_failures);
-        self.failed.store(known.outcome.failed, Relaxed);
+        // Unless commands before it are under way.
+        let leading = if known.outcome.commands == so_far { so_far } else { 0 };
+        self.look_at_limit(&known, leading);
     }
 
     /// No more rows come, for this reason. Those before are not concerned.
@@ -170,7 +198,13 @@ impl Tally {
 
     /// More commands have failed than may.
     pub fn has_failed_enough(&self) -> bool {
-        self.failed.load(Relaxed) >= self.max_failed
+        self.stopped.load(Relaxed)
+    }
+
+    fn look_at_limit(&self, known: &Known, leading: u64) {
+        if self.limit.is_reached(&known.outcome, leading) {
+            self.stopped.store(true, Relaxed);
+        }
     }
 
     pub fn error(&self) -> Option<Error> {
@@ -214,6 +248,67 @@ mod tests {
                 prop_assert_eq!(told.find(place as u64), Some(*origin));
             }
         }
+    }
+
+    fn failure(index: u64) -> Failure {
+        Failure {
+            index,
+            origin: None,
+            command: "HSET".to_owned(),
+            key: None,
+            code: "ERR".to_owned(),
+            message: "ERR no".to_owned(),
+        }
+    }
+
+    fn batch(succeeded: u64, codes: &[(&str, u64)]) -> Outcome {
+        let mut outcome = Outcome {
+            commands: succeeded,
+            succeeded,
+            ..Outcome::default()
+        };
+        for &(code, count) in codes {
+            for _ in 0..count {
+                let code = code.to_owned();
+                outcome.fail(Failure { code, ..failure(0) }, 0);
+            }
+        }
+        outcome
+    }
+
+    fn is_hopeless(outcomes: &[Outcome]) -> bool {
+        let tally = Tally::new(1, FailureLimit::Hopeless, 0);
+        for outcome in outcomes {
+            tally.add(outcome.clone(), None);
+        }
+        tally.has_failed_enough()
+    }
+
+    #[test]
+    fn a_load_is_hopeless_where_its_first_commands_all_fail_with_one_code() {
+        assert!(!is_hopeless(&[batch(0, &[("ERR", HOPELESS - 1)])]));
+        assert!(is_hopeless(&[
+            batch(0, &[("ERR", HOPELESS - 1)]),
+            batch(0, &[("ERR", 1)])
+        ]));
+        assert!(!is_hopeless(&[batch(0, &[("ERR", HOPELESS), ("WRONGTYPE", 1)])]));
+        assert!(!is_hopeless(&[batch(1, &[]), batch(0, &[("ERR", 2 * HOPELESS)])]));
+    }
+
+    #[test]
+    fn rows_without_commands_make_a_load_hopeless_unless_others_are_under_way() {
+        let tally = Tally::new(1, FailureLimit::Hopeless, 0);
+        for index in 0..HOPELESS {
+            assert!(!tally.has_failed_enough());
+            tally.fail(failure(index));
+        }
+        assert!(tally.has_failed_enough());
+
+        let mixed = Tally::new(1, FailureLimit::Hopeless, 0);
+        for index in 0..2 * HOPELESS {
+            mixed.fail(failure(2 * index + 1));
+        }
+        assert!(!mixed.has_failed_enough());
     }
 
     #[test]

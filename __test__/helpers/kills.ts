@@ -101,8 +101,8 @@ export function loadsOfKinds(count: number, rounds: number): string {
       sync: () => bulk.load(rows(), 'SET {key} {value}'),
       async: () => bulk.load(later(), (row) => void bulk.set(row.key, row.value)),
       written,
-      broken: () => bulk.load(rows(), 'SET {none} {value}', { onFailure() {} }),
-      refused: () => bulk.load(rows(), (row) => void bulk.lpush(row.key, row.value), { onFailure() {} }),
+      broken: () => bulk.load(rows(), 'SET {none} {value}', { onFailure() {}, maxFailed: Infinity }),
+      refused: () => bulk.load(rows(), (row) => void bulk.lpush(row.key, row.value), { onFailure() {}, maxFailed: Infinity }),
     }
     const told = {}
     const [, , only] = process.argv

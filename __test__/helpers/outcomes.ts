@@ -50,6 +50,11 @@ export async function rejection(
   return error as RespipeError & { outcome: Outcome }
 }
 
+/** An error's message without the counts behind it. */
+export function reasonOf({ message }: { message: string }): string {
+  return message.replace(/ \(of \d+ commands .*\)$/, '')
+}
+
 /**
  * What becomes of work that nothing keeps from being done, with a `stallTimeoutMs` that a busy machine may need longer than:
  * it is tried until it does not. A stall takes its time: one that is told sooner would be that of the work before.

@@ -1,6 +1,7 @@
 // The end of a load: human words on standard output and what is wrong on standard error, or one object of JSON.
 'use strict'
 
+const { textOf } = require('../outcome.js')
 const { lineOf } = require('./arguments.js')
 const { EXIT, exitCodeOfError, exitCodeOfOutcome } = require('./exit.js')
 const { failureLine, recordOf } = require('./failures.js')
@@ -25,7 +26,7 @@ function report(load, { stdout, stderr, env }) {
 
   if (cli.json) {
     const failures = result.failures.map(recordOf)
-    const problem = error && { code: error.code, message: error.message }
+    const problem = error && { code: error.code, message: textOf(error) }
     const last = { event: 'summary', file: source.path, ...result, failures, error: problem, signal, again, exitCode }
     stdout.write(`${JSON.stringify(last)}\n`)
     return exitCode
@@ -34,7 +35,7 @@ function report(load, { stdout, stderr, env }) {
 
   stderr.write(failureLines(load, result, styleOf(stderr, env).unicode))
   if (isStopped(load)) stderr.write(`respipe: stopped at a fence, by ${signal}\n`)
-  else if (error !== undefined) stderr.write(`respipe: ${visible(inFlags(error.message))}\n${passwordHint(load)}`)
+  else if (error !== undefined) stderr.write(`respipe: ${visible(inFlags(textOf(error)))}\n${passwordHint(load)}`)
   const lines = summaryLines(result, { ...source, isResumed: call.flags.has('--resume') })
   if (call.command === 'pipe') lines.push(pipeLine(result))
   stdout.write(`${lines.join('\n')}\n`)
@@ -77,7 +78,7 @@ function exitCodeOfLoad(load, result) {
 /** The first ones; without those that only repeat why all was given up, or where the file could not go on. */
 function failureLines({ failures: { first }, cli, error, source }, { failed, errors }, unicode) {
   const others = first.filter(({ code }) => code !== error?.code)
-  const own = others.filter(({ message }) => !error?.message.endsWith(`: ${message}`))
+  const own = others.filter(({ message }) => !error || !textOf(error).endsWith(`: ${message}`))
   const lines = own.map((failure) => failureLine(failure, source.name, unicode))
   const more = failed - others.length - (errors[error?.code] ?? 0)
   if (own.length > 0 && more > 0) {

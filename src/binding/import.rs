@@ -7,7 +7,7 @@ use napi_derive::napi;
 
 use super::append::Problem;
 use super::call::Call;
-use super::load::as_count;
+use super::load::{as_count, limit_of};
 use crate::error::Error;
 use crate::load::Load;
 use crate::source::csv::{Header, Settings};
@@ -80,7 +80,7 @@ pub(super) fn import_file(
         };
         let number = slot.loads.number();
         let shared = slot.pipeline.shared();
-        let mut load = Load::new(shared, number, as_count(max_failed));
+        let mut load = Load::new(shared, number, limit_of(max_failed));
         if rehearsal {
             load = load.rehearse();
         }

@@ -13,6 +13,7 @@ use super::slot::Slot;
 use crate::error::Error;
 use crate::load::{Load, Next};
 use crate::pipeline::Pipeline;
+use crate::rows::FailureLimit;
 use crate::source::import::Import;
 
 /// The loads of a pipeline, by number.
@@ -85,12 +86,13 @@ impl Slot {
     }
 }
 
-/// Begins a load; returns its number. Once `maxFailed` of its commands have failed it says that it is to stop.
+/// Begins a load; returns its number. Once `maxFailed` of its commands have failed it says that it is to stop; NaN: where
+/// it does nothing but fail.
 pub(super) fn open_load(call: Call<'_>, handle: u32, max_failed: f64) -> Result<u32, Error> {
     call.with(handle, |slot| {
         let shared = slot.pipeline.shared();
         let number = slot.loads.number();
-        let load = Load::new(shared, number, as_count(max_failed));
+        let load = Load::new(shared, number, limit_of(max_failed));
         let pipeline = Pipeline::for_load(Arc::clone(shared));
         slot.loads.under_way.insert(number, Rows { load, pipeline });
         number
@@ -199,4 +201,12 @@ fn code_of(next: Next) -> u32 {
 )]
 pub(super) fn as_count(number: f64) -> u64 {
     number as u64
+}
+
+pub(super) fn limit_of(max_failed: f64) -> FailureLimit {
+    if max_failed.is_nan() {
+        FailureLimit::Hopeless
+    } else {
+        FailureLimit::Commands(as_count(max_failed))
+    }
 }

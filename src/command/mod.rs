@@ -39,6 +39,13 @@ pub struct Command {
     pub stronger: Option<Stronger>,
 }
 
+impl Command {
+    /// It runs code that somebody else has written, which chooses the text of its errors too.
+    pub fn is_script(&self) -> bool {
+        ["EVAL", "FCALL"].iter().any(|name| self.name.starts_with(name))
+    }
+}
+
 /// What the open end of a command's argument list holds.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Trailing {

@@ -79,6 +79,8 @@ pub enum Ended {
     /// Work was outstanding, and nothing moved for too long.
     Stalled,
     Violated(String),
+    /// The server cannot read a command: it closes the connection, and executes nothing behind that command.
+    Unreadable(String),
     /// The server refuses what the work depends on.
     Refused(String),
 }
@@ -111,6 +113,7 @@ impl From<Broken> for Ended {
         match broken {
             Broken::Violation(reason) => Self::Violated(reason),
             Broken::Refused(reason) => Self::Refused(reason),
+            Broken::Unreadable(reason) => Self::Unreadable(reason),
             Broken::Unavailable(reason) => Self::Lost { reason, end: End::Ours },
         }
     }

@@ -6,6 +6,7 @@ use super::work::{Loader, Step};
 use super::{Notice, Ordered, Report, lock};
 use crate::batch::Batch;
 use crate::connection::state::Finished;
+use crate::connection::task::Driver;
 use crate::error::Error;
 use crate::outcome::Failure;
 
@@ -66,8 +67,16 @@ impl Loader {
         }
     }
 
-    /// Reports whose turn it is.
-    pub(super) fn report(&mut self) {
+    /// Gives up all that was executed by now.
+    pub(super) fn give_up_all(&mut self, error: &Error) {
+        let _ = self.refill();
+        self.take_on_waiting();
+        self.exchange.give_up(error);
+        self.settle();
+    }
+
+    /// Reports whose turn it is; `finished` as for [`Self::count_kept`].
+    pub(super) fn report(&mut self, finished: &[Finished]) {
         while let Some(Step::Report(_)) = self.order.front() {
             let Some(Step::Report(Ordered { ticket, load })) = self.order.pop_front() else {
                 return;
@@ -76,7 +85,7 @@ impl Loader {
                 Some(load) => Report::of(&load),
                 None => {
                     // What a report holds stays counted until JavaScript takes it.
-                    self.count_kept();
+                    self.count_kept(finished);
                     let report = mem::take(&mut self.report);
                     self.kept -= report.replies.len();
                     report
@@ -87,9 +96,10 @@ impl Loader {
         }
     }
 
-    /// Counts the replies that were kept since the last time.
-    pub(super) fn count_kept(&mut self) {
-        let kept = self.exchange.collected() + self.report.replies.len();
+    /// Counts the replies that were kept since the last time. `finished`: batches that are over, and that the report lacks.
+    pub(super) fn count_kept(&mut self, finished: &[Finished]) {
+        let over: usize = finished.iter().map(|finished| finished.replies.len()).sum();
+        let kept = self.exchange.collected() + self.report.replies.len() + over;
         self.shared.budget.keep(kept.cast_signed() - self.kept.cast_signed());
         self.kept = kept;
     }

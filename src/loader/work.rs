@@ -193,6 +193,7 @@ impl Loader {
         self.note_progress(moved_at);
         let address = link.address.clone();
         let next = self.next.take();
+        let unreadable = matches!(ended, Ended::Unreadable(_));
         let (error, end) = match ended {
             Ended::Stopped => {
                 // The stop itself is seen to by `run`.
@@ -222,6 +223,10 @@ impl Loader {
                 let after = shared.config.stall_timeout;
                 (Error::Stalled { address, after }, End::Ours)
             }
+            Ended::Unreadable(reason) => {
+                let end = next.as_ref().map_or(End::Theirs, |_| End::Ours);
+                (Error::ConnectionLost { address, reason }, end)
+            }
             // Of two connections one was ended here.
             Ended::Lost { reason, .. } if next.is_some() => (Error::ConnectionLost { address, reason }, End::Ours),
             Ended::Lost { reason, end } => (Error::ConnectionLost { address, reason }, end),
@@ -246,8 +251,9 @@ impl Loader {
         }
         // What ended this one may have ended that too.
         self.standby = None;
-        if self.exchange.is_idle() {
-            // Nothing was under way: the next batch finds a new connection.
+        if self.exchange.is_idle() || unreadable {
+            // Nothing is under way, and the next batch finds a new connection; or the rest needs one at once, as the server
+            // has ended this one for what is settled by that.
             return self.exchange.disconnected(&error);
         }
         match self.backoff.next(self.waiting_since.elapsed()) {
@@ -293,12 +299,11 @@ impl Loader {
 
     fn stop(mut self) {
         let error = self.shared.stopped().unwrap_or(Error::Closed);
-        // Who executes from here on is refused at once, so that nothing is left behind.
+        // The report on a load that is refused below counts all of the load: what is in flight is settled before.
+        self.give_up_all(&error);
+        // Who executes from here on is refused at once.
         lock(&self.shared.inbox).closed = Some(error.clone());
-        let _ = self.refill();
-        self.take_on_waiting();
-        self.exchange.give_up(&error);
-        self.settle();
+        self.give_up_all(&error);
         // Nobody will ask for the report on automatic batches any more.
         self.shared.budget.keep(-self.kept.cast_signed());
     }
@@ -346,11 +351,11 @@ impl Loader {
     }
 
     /// Takes on what had to wait for a connection, as far as it can be.
-    fn take_on_waiting(&mut self) {
+    pub(super) fn take_on_waiting(&mut self) {
         for work in mem::take(&mut self.waiting) {
             self.take_on(work);
         }
-        self.report();
+        self.report(&[]);
     }
 
     fn take_on(&mut self, work: Work) {
@@ -463,20 +468,23 @@ impl Driver<Stream> for Loader {
         for segment in released.segments {
             self.shared.pool.put_back(segment);
         }
+        // Before room is given back, so that replies are never taken for room.
+        self.count_kept(&finished);
         let settled = match (released.bytes, finished.len()) {
             (0, 0) => Vec::new(),
             (bytes, batches) => self.shared.budget.settle(bytes, batches),
         };
         // Whoever hears that a batch is over has heard of its failures, and finds its room free.
         self.tell_overheard();
-        for finished in finished {
-            self.add(finished);
+        let mut finished = finished.into_iter();
+        while let Some(next) = finished.next() {
+            self.add(next);
             self.order.pop_front();
-            self.report();
+            self.report(finished.as_slice());
         }
         self.tell_answers();
         self.prepare();
-        self.count_kept();
+        self.count_kept(&[]);
         for ticket in settled {
             self.tell(Notice::Settled { ticket });
         }

@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::culprits::{self, is_unreadable};
 use super::data::Data;
 use super::plan::{Asks, Kind, Patience, Plan, Planned};
 use super::run::Log;
@@ -87,7 +88,8 @@ pub(super) fn check(plan: &Plan, log: &Log) -> Verdict {
     if plan.options.checkpoint.is_some() {
         load.checkpoints()?;
     }
-    load.nothing_lost()
+    load.nothing_lost()?;
+    culprits::check(plan, log)
 }
 
 /// What the window allows to be written and not answered, or what goes alone.
@@ -455,7 +457,7 @@ fn key(command: &str) -> &str {
 
 /// Whatever happens.
 fn is_refused(command: &str) -> bool {
-    command.starts_with("LPUSH") || command.starts_with("UNKNOWN")
+    command.starts_with("LPUSH") || command.starts_with("UNKNOWN") || is_unreadable(command)
 }
 
 fn fate(reply: &Value) -> Fate {

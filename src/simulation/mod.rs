@@ -27,6 +27,7 @@
 //! in `check`; commands of the server in `server`; a line in `EXPECTED` for each way in which it shows.
 
 mod check;
+mod culprits;
 mod data;
 mod lane;
 mod network;
@@ -59,6 +60,8 @@ use crate::config::Replies;
 /// measured.
 const EXPECTED: &[(&str, usize)] = &[
     ("no fault", 70),
+    ("a command that cannot be read", 100),
+    ("a command of which half cannot be read", 30),
     ("batches of both kinds", 150),
     ("BUSY", 60),
     ("LOADING", 45),

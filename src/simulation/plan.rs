@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::culprits;
 use super::network::Network;
 use crate::batch::Wrap;
 use crate::config::{Config, Replies, Resend, Retry, Server, Throttle, Transaction};
@@ -166,6 +167,7 @@ impl Plan {
             // Behind a stop nobody asks about what was executed before.
             batches.iter_mut().for_each(|batch| batch.asks = Asks::Report);
         }
+        culprits::put_in(&mut batches, &options, seed);
         let commands: usize = batches.iter().map(|batch| batch.commands.len()).sum();
         let weather = Weather {
             latency: pick(&mut rng, &[0, 1, 1, 4, 12]),

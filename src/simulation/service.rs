@@ -1,5 +1,6 @@
 //! The server's half of the world: when it looks at which connection, and what befalls it.
 
+use super::culprits;
 use super::pipe::{Client, Heard, wake};
 use super::plan::{End, Kind, Refusal};
 use super::world::{Event, World};
@@ -21,11 +22,16 @@ impl World {
         session.received.extend(self.pipes[at].up.arrived.drain(..count));
         let (mut from, mut replied) = (0, 0);
         let mut alive = self.server.knows(&session);
-        while alive
-            && self.now >= self.stalled_until
-            && !self.server.holds_back(&session)
-            && let Some((words, length)) = command(&session.received[from..])
-        {
+        let mut refused_to_read = false;
+        while alive && self.now >= self.stalled_until && !self.server.holds_back(&session) {
+            let next = command(&session.received[from..]);
+            let whole = next.as_ref().map(|(_, length)| *length);
+            if self.reads_no_further(at, &session, &session.received[from..], whole) {
+                replied += culprits::REFUSAL.len();
+                (alive, refused_to_read) = (false, true);
+                break;
+            }
+            let Some((words, length)) = next else { break };
             from += length;
             let before = self.server.applied.len();
             let answer = self.server.execute(&mut session, words);
@@ -45,6 +51,9 @@ impl World {
         }
         session.received.drain(..from);
         self.send(at, replied, Event::Down);
+        if refused_to_read {
+            self.end_behind_refusal(at);
+        }
         if !alive {
             return;
         }
@@ -130,7 +139,7 @@ impl World {
     }
 
     /// The server's end of a connection is closed: what it had not executed never will be.
-    fn end_by_server(&mut self, at: usize) {
+    pub(super) fn end_by_server(&mut self, at: usize) {
         let end = if self.rng.bool() { End::Fin } else { End::Reset };
         let pipe = &mut self.pipes[at];
         if let Some(session) = pipe.session.take() {

@@ -140,6 +140,8 @@ pub(super) struct Data {
     /// How many of them were answered.
     pub(super) answered: u32,
     pub(super) doubt: Doubt,
+    /// So many of its first commands were written before, and certainly not executed.
+    undone: u32,
     /// Where the replies belong, if not behind all others: the first of as many holes among the batch's.
     pub(super) holes: Option<u32>,
     /// Bytes of commands that live on in pieces of their own.
@@ -170,6 +172,7 @@ impl Data {
             index,
             answered: 0,
             doubt: Doubt::None,
+            undone: 0,
             holes: None,
             copied: 0,
             looked_up: START,
@@ -220,6 +223,12 @@ impl Data {
             .collect()
     }
 
+    /// Of how many commands something lies within the first `offset` bytes.
+    pub(super) fn begun_within(&mut self, offset: usize) -> u32 {
+        let whole = self.commands_within(offset);
+        whole + u32::from(self.written.at < self.from + offset)
+    }
+
     /// How many commands lie wholly within the first `offset` bytes.
     pub(super) fn commands_within(&mut self, offset: usize) -> u32 {
         let end = self.from + offset;
@@ -263,11 +272,33 @@ impl Data {
     /// Drops the commands that lie wholly within the first `offset` bytes.
     pub(super) fn cut(&mut self, offset: usize) {
         let commands = self.commands_within(offset);
-        self.from = self.written.at;
+        self.skip(commands);
+        self.answered = 0;
+    }
+
+    /// Drops those that were answered. Of all of them the first `written` were written; the others were not executed.
+    pub(super) fn rewind(&mut self, written: u32) {
+        let answered = self.answered;
+        self.skip(answered);
+        self.undone = written.saturating_sub(answered);
+        self.restart();
+    }
+
+    /// Drops the first `commands`.
+    fn skip(&mut self, commands: u32) {
+        self.from = self.locate(commands);
         self.skipped += commands;
         self.index += u64::from(commands);
         self.holes = self.holes.map(|first| first + commands);
-        self.answered = 0;
+        self.undone = self.undone.saturating_sub(commands);
+    }
+
+    /// How many of its commands were written before.
+    pub(super) fn written_before(&self) -> u32 {
+        match self.doubt {
+            Doubt::None => self.undone,
+            Doubt::Alone | Doubt::Shared => self.commands(),
+        }
     }
 
     /// Some of its commands, to be written again; they leave this one.

@@ -117,11 +117,12 @@ impl Exchange {
     fn settle_in_flight(&mut self, cause: &Error, resend: Resend) {
         self.drop_half_read();
         let resend = match self.trust {
-            Trust::Whole => resend,
+            Trust::Whole | Trust::ReadsNoFurther => resend,
             Trust::Broken => Resend::None,
         };
         let items = self.take_items();
-        let doubtful: Vec<Unit<'_>> = items.iter().flat_map(Item::doubtful).collect();
+        let in_doubt = items.iter().filter(|_| self.trust != Trust::ReadsNoFurther);
+        let doubtful: Vec<Unit<'_>> = in_doubt.flat_map(Item::doubtful).collect();
         let mut fates = decide(&doubtful, resend).into_iter();
         let newer = written_keys(&doubtful);
         drop(doubtful);
@@ -129,6 +130,7 @@ impl Exchange {
         for item in items {
             match item {
                 Item::Other(frame) => self.frames.push_back(frame),
+                Item::Commands(written) if self.trust == Trust::ReadsNoFurther => self.put_back(written),
                 Item::Commands(written) => self.settle_commands(written, &mut fates, cause),
                 Item::Transaction(whole) => self.settle_transaction(whole, &mut fates, newer.as_ref(), cause),
             }
@@ -150,7 +152,7 @@ impl Exchange {
                 (Ordering::Greater, _) => (false, 0),
             };
             let is_part = frame.is_within_transaction() || matches!(frame, Frame::Multi(_));
-            let Some(serial) = frame.batch().filter(|_| is_part && self.trust == Trust::Whole) else {
+            let Some(serial) = frame.batch().filter(|_| is_part && self.trust != Trust::Broken) else {
                 items.push(match frame {
                     Frame::Data(data) if touched => Item::Commands(Written {
                         data,
@@ -170,7 +172,7 @@ impl Exchange {
                 }
                 Frame::Mark(mark) => whole.mark = Some(mark),
                 Frame::Exec(_) => {
-                    whole.exec_written = at < self.sent;
+                    whole.exec_written = at < self.sent && self.trust == Trust::Whole;
                     items.extend(open.take().map(Item::Transaction));
                 }
                 _ => {}
@@ -219,6 +221,16 @@ impl Exchange {
                 data.cut(offset);
                 self.frames.push_back(Frame::Data(data));
             }
+        }
+    }
+
+    /// What was not answered was not executed: it stays to be written.
+    fn put_back(&mut self, Written { mut data, count, .. }: Written) {
+        data.rewind(count);
+        if data.commands() == 0 {
+            self.release(data);
+        } else {
+            self.frames.push_back(Frame::Data(data));
         }
     }
 

@@ -25,6 +25,8 @@
 //! ```
 
 mod allowance;
+#[cfg(test)]
+mod culprit_tests;
 mod doubt;
 mod fence;
 mod frame;
@@ -53,6 +55,7 @@ mod transaction;
 mod transaction_loss;
 #[cfg(test)]
 mod transaction_tests;
+mod unreadable;
 mod writing;
 
 use std::collections::VecDeque;
@@ -84,6 +87,9 @@ pub enum Broken {
     /// The server refuses everything for now, the fence too. Its other replies count.
     #[error("{0}")]
     Unavailable(String),
+    /// The server cannot read a command, which has failed, and closes the connection: it executes nothing behind that.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// What answers set free.
@@ -142,6 +148,8 @@ pub struct Exchange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
     Whole,
+    /// It does, and the server reads no further: what it has not answered by then, it did not execute.
+    ReadsNoFurther,
     /// Not even that it took a MULTI: what was written may have run command by command.
     Broken,
 }

@@ -3,6 +3,7 @@
 use super::fence::Lookout;
 use super::frame::{Data, Frame};
 use super::open_batch::OpenBatch;
+use super::unreadable::{Written, is_protocol_error, the_server_says};
 use super::{Broken, Exchange, held, open};
 use crate::resp::reply::{Kind, Scanner, excerpt, peer_hint, printable};
 
@@ -86,6 +87,14 @@ impl Exchange {
         }
         if let Some((code, message)) = answers.refusal {
             self.replies += 1;
+            let written = if answers.succeeded < allowed {
+                Written::Whole
+            } else {
+                Written::InPart
+            };
+            if self.is_unreadable(&message, written)? {
+                return Err(self.fail_unreadable(&code, &message));
+            }
             self.refused(&code, &message);
         }
         self.pop_if_answered();
@@ -204,7 +213,9 @@ impl Exchange {
             return Ok(data.unanswered());
         }
         let written = data.commands_within(self.offset) - data.answered;
-        if written == 0 {
+        // A server may say that it cannot read a command before it has all of it.
+        let may_be_unreadable = matches!(input, [b'-', ..]) && data.begun_within(self.offset) > data.answered;
+        if written == 0 && !may_be_unreadable {
             self.not_too_early(input)?;
         }
         Ok(written)
@@ -216,7 +227,7 @@ impl Exchange {
             return Ok(());
         }
         Err(Broken::Violation(match input {
-            [b'-', text @ ..] => format!("the server says: {}", excerpt(text)),
+            [b'-', text @ ..] => format!("the server says: {}", excerpt(first_line(text))),
             _ => format!("a reply to what was not written yet: {}", excerpt(input)),
         }))
     }
@@ -333,7 +344,7 @@ impl Reader {
             Some(Kind::Error) => {
                 // What stands for it depends on what is made of it.
                 batch.drop_from(hole, item);
-                answers.refusal = Some(self.refusal()?);
+                answers.refusal = Some(self.command_refusal());
             }
             Some(Kind::Value | Kind::Null | Kind::Header(_)) => {
                 batch.outcome.succeeded += 1;
@@ -390,17 +401,30 @@ impl Reader {
     /// # Errors
     /// Where it is no reply, but the server's complaint about the protocol: it then closes the connection.
     pub(super) fn refusal(&self) -> Result<(String, String), Broken> {
-        let message = self.error_text();
-        if message.starts_with("ERR Protocol error") {
-            return Err(Broken::Violation(format!("the server says: {message}")));
+        let (code, message) = self.command_refusal();
+        if is_protocol_error(&message) {
+            return Err(the_server_says(&message));
         }
-        let code = message.split(' ').next().unwrap_or_default().chars().take(64).collect();
         Ok((code, message))
+    }
+
+    /// The same where it stands in the place of a reply to a command of the load; see [`Exchange::is_unreadable`].
+    pub(super) fn command_refusal(&self) -> (String, String) {
+        let message = self.error_text();
+        let code = message.split(' ').next().unwrap_or_default().chars().take(64).collect();
+        (code, message)
     }
 
     pub(super) fn error_text(&self) -> String {
         printable(self.scanner.error_line())
     }
+}
+
+/// Without what comes behind it.
+fn first_line(text: &[u8]) -> &[u8] {
+    text.split(|byte| matches!(byte, b'\r' | b'\n'))
+        .next()
+        .unwrap_or_default()
 }
 
 fn unexpected(input: &[u8], expected: &[u8]) -> Broken {

@@ -6,12 +6,13 @@ use super::doubt::{unit_of, written_keys};
 use super::frame::{Data, Doubt, Frame, Mark};
 use super::held;
 use super::replies::{Expected, is_passing};
+use super::unreadable::Written;
 use super::{Broken, Exchange, open};
 use crate::error::Error;
 use crate::outcome::Failure;
 use crate::resp::reply::{Kind, excerpt};
 
-const QUEUED: &[u8] = b"+QUEUED\r\n";
+pub(super) const QUEUED: &[u8] = b"+QUEUED\r\n";
 
 /// Commands that the server has queued, kept until EXEC tells what became of them.
 #[derive(Debug, Default)]
@@ -126,7 +127,12 @@ impl Exchange {
                 Ok(consumed)
             }
             Expected::Refused(consumed) => {
-                let (code, message) = self.reader.refusal()?;
+                let (code, message) = self.reader.command_refusal();
+                let written = if allowed > 0 { Written::Whole } else { Written::InPart };
+                let unreadable = self.is_unreadable(&message, written)?;
+                if unreadable {
+                    self.is_not_in_doubt();
+                }
                 if let Some(Frame::Data(data)) = self.frames.front_mut()
                     && let Some(batch) = open(&mut self.batches, data.batch)
                 {
@@ -137,6 +143,9 @@ impl Exchange {
                     });
                     // Nothing of it is final before EXEC says so.
                     self.transaction.overheard.extend(batch.refused(data, &code, &message));
+                }
+                if unreadable {
+                    return Err(self.discard_unreadable(&message));
                 }
                 self.move_on();
                 Ok(consumed)
@@ -355,9 +364,14 @@ impl Exchange {
 
     /// EXEC did nothing.
     fn exec_refused(&mut self, code: &str, message: &str) -> Result<(), Broken> {
-        let transaction = std::mem::take(&mut self.transaction);
         let serial = self.pop_answered().and_then(|frame| frame.batch()).unwrap_or_default();
         self.replies += 1;
+        self.discarded(serial, code, message)
+    }
+
+    /// A transaction did nothing, for this reason.
+    pub(super) fn discarded(&mut self, serial: u64, code: &str, message: &str) -> Result<(), Broken> {
+        let transaction = std::mem::take(&mut self.transaction);
         let Some(batch) = open(&mut self.batches, serial) else {
             return Ok(());
         };

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use super::Exchange;
 use super::fence::Fence;
-use super::frame::{Doubt, Frame};
+use super::frame::Frame;
 use crate::config::{Replies, Transaction};
 
 impl Exchange {
@@ -112,10 +112,8 @@ impl Exchange {
                     Frame::Fence(Fence { ends: Some(_), .. }) => self.written_batches += 1,
                     Frame::Release(_) => self.written_batches = 0,
                     // A transaction counts once the server takes it.
-                    Frame::Data(data)
-                        if data.doubt != Doubt::None && (silent || data.transaction == Transaction::Off) =>
-                    {
-                        self.resent += u64::from(data.commands());
+                    Frame::Data(data) if silent || data.transaction == Transaction::Off => {
+                        self.resent += u64::from(data.written_before());
                     }
                     _ => {}
                 }
