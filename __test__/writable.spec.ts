@@ -13,7 +13,7 @@ import { RespipeError, bulkPipeline, type Summary } from '../index.js'
 import { fileFor } from './helpers/files.ts'
 import { clientOf, proxyFor, serverFor } from './helpers/loads.ts'
 import { until } from './helpers/outcomes.ts'
-import { encoded, pipelineFor } from './helpers/pipelines.ts'
+import { pipelineFor } from './helpers/pipelines.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
 import { sharedServer } from './helpers/shared.ts'
 import { countTurns, keepThread } from './helpers/turns.ts'
@@ -181,15 +181,16 @@ test('a writable that waits for rows hears of an abort, and of the end of its pi
 
 test('rows that are all executed are not lost when the pipeline is closed', async (t) => {
   const stopped = await serverFor(t)
-  const bulk = pipelineFor(t, { port: stopped.port })
+  const proxy = await proxyFor(t, stopped)
+  const bulk = pipelineFor(t, { port: proxy.port })
   t.like(await bulk.set('connected', 1).exec(), { succeeded: 1 })
   await stopped.kill('SIGSTOP')
+  const bothWritten = proxy.at({ command: 'SET', nth: 2 }, () => {})
   const stream = bulk.writable<object>('SET {a} 1')
   stream.end({ a: 'closing:1' })
   const finished = once(stream, 'finish')
   const loading = bulk.load([{ a: 'closing:2' }], 'SET {a} 1')
-  const size = encoded('SET', 'closing:1', '1').length
-  await until(() => bulk.stats().inFlightBytes >= 2 * size)
+  await bothWritten.happened
   const closing = bulk.close()
   await stopped.kill('SIGCONT')
   t.like(await closing, { succeeded: 3 })
