@@ -14,7 +14,7 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
  * `dispatch(handle, kind, …)` hears what happens; `at` is `Uint8Array.prototype.at`, the built-in function.
  */
 export declare function attach(dispatch: (handle: number, kind: number, ...details: unknown[]) => void, at: (this: Uint8Array, index: number) => unknown): {
-  /** What the functions need, as long as there are any. */
+  /** Values that the functions need, as long as there are any. */
   held: unknown[]
   /** By the number under which they are appended: every command that has a method, and `call` last. */
   commands(): { name: string; trailing: string }[]

@@ -365,7 +365,7 @@ class BulkPipeline extends EventEmitter {
     return this.#error({ code, message: text }, outcome)
   }
 
-  /** What native code, or the pipeline's own end, says; an abort has its reason for a cause. */
+  /** An error as native code, or the pipeline's own end, tells it; the cause of an abort is the signal's reason. */
   #error({ code, message }, outcome) {
     return failureOf(code, message, { outcome, cause: code === 'RESPIPE_ABORTED' ? this.#reason : undefined })
   }

@@ -8,12 +8,11 @@ import { until } from './helpers/outcomes.ts'
 import { runScript } from './helpers/rss.ts'
 import { scriptedFor } from './helpers/scripted.ts'
 import { sharedServer } from './helpers/shared.ts'
+import { module, workersThatAppend } from './helpers/workers.ts'
 
 const { server, client } = await sharedServer()
 
 const INVALID = 'RESPIPE_INVALID_ARGUMENT'
-/** Workers have no folder to start from. */
-const module = new URL('../index.mjs', import.meta.url).href
 let keys = 0
 const nextKey = () => `key:${++keys}`
 
@@ -280,37 +279,8 @@ test('methods of the pipeline itself do not work on what is none', (t) => {
 })
 
 test('workers append, execute and are terminated meanwhile', async (t) => {
-  const source = `
-    import { Worker } from 'node:worker_threads'
-    import { once } from 'node:events'
-    const work = \`
-      import { parentPort, workerData } from 'node:worker_threads'
-      const { bulkPipeline } = await import('${module}')
-      const bulk = bulkPipeline({ port: ${server.port} })
-      const round = async () => {
-        for (let at = 0; at < 500; at++) bulk.set('worker:' + workerData.at + ':' + at, 'v'.repeat(100)).hset('w', { at })
-        return bulk.exec()
-      }
-      round().then(async ({ succeeded }) => {
-        parentPort.postMessage(succeeded)
-        if (workerData.at % 2 === 0) { await bulk.close(); return }
-        for (;;) await round()
-      })
-    \`
-    for (let turn = 0; turn < 2; turn++) {
-      await Promise.all(Array.from({ length: 4 }, async (_, at) => {
-        const worker = new Worker(work, { eval: true, workerData: { at } })
-        const ended = once(worker, 'exit')
-        const [succeeded] = await once(worker, 'message')
-        if (succeeded !== 1000) throw new Error('succeeded: ' + succeeded)
-        if (at % 2 === 1) await worker.terminate()
-        const [code] = await ended
-        if (code !== (at % 2)) throw new Error('worker ' + at + ' ended with ' + code)
-      }))
-    }
-    console.log('done')
-  `
-  const { code, signal, stdout, stderr } = await runScript({ source })
+  const scale = { rounds: 2, workers: 4, rows: 500 }
+  const { code, signal, stdout, stderr } = await workersThatAppend(server.port, scale)
   t.deepEqual({ code, signal, stdout, stderr }, { code: 0, signal: null, stdout: 'done\n', stderr: '' })
 })
 

@@ -1,4 +1,4 @@
-// What one test does to others: nothing. Runners of their own run the files in fixtures/.
+// No test has an effect on another one. Runners of their own run the files in fixtures/.
 
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'

@@ -8,6 +8,7 @@ import { bulkFor, until } from './helpers/outcomes.ts'
 import { runScript } from './helpers/rss.ts'
 import { resp, scriptedFor } from './helpers/scripted.ts'
 import { sharedServer } from './helpers/shared.ts'
+import { workersThatLoad } from './helpers/workers.ts'
 
 // How a pipeline ends, and what it leaves behind: promises, sockets, threads, the process. Memory: long/lifecycle.spec.ts.
 
@@ -369,41 +370,7 @@ for (const [how, source, code, signal] of [
 }
 
 test('workers load, end and are ended, with the addon in none but them', async (t) => {
-  const worker = `
-    const { workerData: url, parentPort } = require('node:worker_threads')
-    const { bulkPipeline } = require('./index.js')
-    const bulk = bulkPipeline(url, { replies: 'collect' })
-    const load = () => {
-      for (let index = 0; index < 1_000; index++) bulk.set('worker', index)
-      return bulk.exec()
-    }
-    load().then(async ({ succeeded, replies }) => {
-      parentPort.postMessage(succeeded + replies.length)
-      for (;;) await load()
-    })
-    parentPort.once('message', async () => {
-      bulk.on('failure', () => process.exit(0))
-      await bulk.call('NO.SUCH').exec()
-    })
-  `
-  const source = `
-    import { once } from 'node:events'
-    import { Worker } from 'node:worker_threads'
-    for (let round = 0; round < 2; round++) {
-      const workers = Array.from({ length: 4 }, () => new Worker(process.argv[2], {
-        eval: true, execArgv: [], workerData: process.argv[1],
-      }))
-      const answers = await Promise.all(workers.map(async (worker, at) => {
-        const [answer] = await once(worker, 'message')
-        if (at % 2) return await worker.terminate(), answer
-        worker.postMessage('end')
-        await once(worker, 'exit')
-        return answer
-      }))
-      console.log(new Set(answers))
-    }
-  `
-  const result = await runScript({ source }, { args: [server.url, worker] })
+  const result = await workersThatLoad(server.url, { rounds: 2, workers: 4 })
   t.deepEqual([result.stderr, result.code, result.signal], ['', 0, null])
   t.is(result.stdout, 'Set(1) { 2000 }\n'.repeat(2))
 })

@@ -14,12 +14,12 @@ function eachEntry(map, look) {
   apply(forEach, map, [look])
 }
 
-/** What a Map has under a key. */
+/** Returns the value of a Map under a key. */
 function valueOf(map, key) {
   return apply(get, map, [key])
 }
 
-/** Of a Date. */
+/** Returns the milliseconds of a Date. */
 function timeOf(date) {
   return apply(getTime, date, [])
 }

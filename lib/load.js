@@ -17,7 +17,7 @@ const IDLE = 100
 /** Rows that come in that time where the load is not slow: about a batch. */
 const BATCH_ROWS = 512
 
-/** So many failures, and nothing else, end a load where `maxFailed` says nothing; the same as in `src/rows.rs`. */
+/** A load without `maxFailed` ends at this many failures if nothing has succeeded; the same as in `src/rows.rs`. */
 const HOPELESS = 1_000
 
 /** What an append throws where a row makes no command. */
@@ -54,7 +54,7 @@ class Load {
   #row = 0
   /** Why no more rows are taken, once that is so: `{ error, forgets }`; without an error, native code knows it. */
   #halt
-  /** What a callback has thrown, though no more rows were taken by then. */
+  /** The first error that a callback has thrown, even where no more rows were taken by then. */
   #thrown
   #wake = () => {}
   #finished
@@ -310,7 +310,8 @@ class Load {
     const summary = { ...known, ...this.#totals(), ...(asks && (await this.#host.errorReplies())) }
     this.#tellProgress()
     this.onEnd()
-    error ??= this.#halt?.error ?? (tooMany && (this.#thrown ?? tooMany))
+    error ??= this.#halt?.error
+    if (tooMany !== undefined) error ??= this.#thrown ?? tooMany
     this.#close(error === undefined)
     if (error === undefined) return asOutcome(summary)
     if (error instanceof RespipeError) error.outcome ??= unlisted(asOutcome(summary))

@@ -1,6 +1,6 @@
 'use strict'
 
-// What became of commands, as users get it: plain objects, and a method that makes an error of whatever did not succeed.
+// The outcome of commands, as users get it: a plain object, and a method that throws unless every command has succeeded.
 
 const { RespipeError } = require('./errors.js')
 
@@ -36,7 +36,7 @@ function firstOf({ failures = [] }) {
   return first === undefined ? '' : `; the first to fail: ${first.command}: ${first.message}`
 }
 
-/** What an error's message is without the counts. */
+/** The key of an error's message without the counts. */
 const TEXT = Symbol('text')
 
 /** The error that rejects with an outcome; the counts are in its message, so that they are seen where it is printed. */
@@ -45,7 +45,7 @@ function failureOf(code, text, { outcome, cause }) {
   return Object.defineProperty(new RespipeError(code, message, { outcome, cause }), TEXT, { value: text })
 }
 
-/** The same error, of more commands. */
+/** Makes the same error with the outcome of more commands. */
 function retold(error, outcome) {
   return failureOf(error.code, textOf(error), { outcome, cause: error.cause })
 }

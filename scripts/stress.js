@@ -3,7 +3,7 @@
 // Runs the tests again and again while the machine is busy, and lists each that failed even once:
 //   node scripts/stress.js [--times 10] [file …]
 // As many busy loops run beside them as there are cores; a last run has no loops, and one core alone where there is taskset.
-// What a run that failed has printed stays in target/stress/.
+// The output of each run that failed stays in target/stress/.
 
 const { spawn, spawnSync } = require('node:child_process')
 const { once } = require('node:events')
@@ -84,7 +84,7 @@ async function runTests(name, [program = process.execPath, ...before], files, fa
   console.log(`  see ${path.relative(root, log)}`)
 }
 
-/** What binds a program to one of the processors that this one may use. */
+/** The command line in front of a program that binds it to one of the processors that this one may use. */
 function taskset() {
   const { stdout, error } = spawnSync('taskset', ['-cp', String(process.pid)], { encoding: 'utf8' })
   const first = /: (\d+)/.exec(stdout ?? '')?.[1]

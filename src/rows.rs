@@ -114,7 +114,7 @@ pub enum FailureLimit {
     Hopeless,
 }
 
-/// So many failures, and nothing else, are taken for a mistake in all of the load.
+/// This many failures without a success are taken for a mistake in all of the load.
 pub const HOPELESS: u64 = 1_000;
 
 impl FailureLimit {

@@ -47,7 +47,7 @@ export function pasted(t: ExecutionContext, folder: string, line: string): Promi
   return startProgram(t, 'sh', ['-c', line], { env }).ended
 }
 
-/** The same for any program. */
+/** Starts any program in the same way. */
 export function startProgram(
   t: ExecutionContext,
   program: string,

@@ -19,7 +19,7 @@ export type Position = (
   connection?: number
 }
 
-/** What happens there. While a function runs, nothing more passes in that direction of that connection. */
+/** The fault itself. While a function runs, nothing more passes in that direction of that connection. */
 export type Action = 'reset' | 'fin' | 'stall' | 'swallow' | 'blackhole' | ((link: Link) => unknown)
 
 /** A connection, from client to server. */

@@ -12,14 +12,14 @@ const LIMIT_MS = Number(process.env.RESPIPE_TEST_LIMIT_MS ?? 300_000)
 const AT_ONCE = 4
 
 interface Running {
-  /** What the test waits for at the moment. */
+  /** Descriptions of what the test waits for at the moment. */
   readonly waits: Set<() => string>
-  /** What is printed where it fails. */
+  /** Texts that are printed if it fails. */
   readonly notes: (() => string)[]
 }
 
 const running = new AsyncLocalStorage<Running>()
-/** What every test of the file prints where it fails: the log of a server that they share. */
+/** Texts that every test of the file prints if it fails: the log of a server that they share. */
 const ofFile: (() => string)[] = []
 
 /** Waits for `promise`; a test that runs out of time meanwhile says that it waited for `what`. */
@@ -57,7 +57,7 @@ function guarded(implementation: Implementation): Implementation {
   }
 }
 
-// What a test that hangs has left running would keep the process alive.
+// A test that hangs leaves things running, which would keep the process alive.
 let hasHung = false
 registerCompletionHandler(() => {
   if (hasHung) process.exit()

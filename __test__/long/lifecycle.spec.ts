@@ -4,6 +4,7 @@
 import test from '../helpers/test.ts'
 import { runScript } from '../helpers/rss.ts'
 import { sharedServer } from '../helpers/shared.ts'
+import { workersThatLoad } from '../helpers/workers.ts'
 
 const { server } = await sharedServer()
 const onLinux = process.platform === 'linux' ? test : test.skip
@@ -97,41 +98,7 @@ test('10,000 pipelines, closed, destroyed or forgotten, leave neither memory nor
 })
 
 test('ten workers load, end and are ended, five times', async (t) => {
-  const worker = `
-    const { workerData: url, parentPort } = require('node:worker_threads')
-    const { bulkPipeline } = require('./index.js')
-    const bulk = bulkPipeline(url, { replies: 'collect' })
-    const load = () => {
-      for (let index = 0; index < 1_000; index++) bulk.set('worker', index)
-      return bulk.exec()
-    }
-    load().then(async ({ succeeded, replies }) => {
-      parentPort.postMessage(succeeded + replies.length)
-      for (;;) await load()
-    })
-    parentPort.once('message', async () => {
-      bulk.on('failure', () => process.exit(0))
-      await bulk.call('NO.SUCH').exec()
-    })
-  `
-  const source = `
-    import { once } from 'node:events'
-    import { Worker } from 'node:worker_threads'
-    for (let round = 0; round < 5; round++) {
-      const workers = Array.from({ length: 10 }, () => new Worker(process.argv[2], {
-        eval: true, execArgv: [], workerData: process.argv[1],
-      }))
-      const answers = await Promise.all(workers.map(async (worker, at) => {
-        const [answer] = await once(worker, 'message')
-        if (at % 2) return await worker.terminate(), answer
-        worker.postMessage('end')
-        await once(worker, 'exit')
-        return answer
-      }))
-      console.log(new Set(answers))
-    }
-  `
-  const result = await runScript({ source }, { args: [server.url, worker] })
+  const result = await workersThatLoad(server.url, { rounds: 5, workers: 10 })
   t.deepEqual([result.stderr, result.code, result.signal], ['', 0, null])
   t.is(result.stdout, 'Set(1) { 2000 }\n'.repeat(5))
 })

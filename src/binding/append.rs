@@ -111,7 +111,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// What is wrong with no single argument.
+    /// A problem that no single argument is the cause of.
     pub(super) fn of(error: Error) -> Self {
         Self {
             error,

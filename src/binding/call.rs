@@ -34,7 +34,7 @@ impl Call<'_> {
         Ok(look(slots.get_mut(handle).ok_or(Error::Closed)?))
     }
 
-    /// The same where it does not matter whether there is such a pipeline.
+    /// Looks at a pipeline; `None` if there is no such pipeline.
     #[inline]
     pub(super) fn look<T>(self, handle: u32, look: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         Some(look(self.instance.slots.borrow_mut().get_mut(handle)?))
@@ -184,7 +184,7 @@ impl From<Failed> for Error {
     }
 }
 
-/// What a typed function returns.
+/// A result of a typed function, as a value of JavaScript.
 pub(super) trait Answer {
     fn answer(self, js: Js) -> js::Result<sys::napi_value>;
 }

@@ -1,4 +1,4 @@
-//! What belongs to one evaluation of `index.js`: its pipelines, its templates, its queue of notices.
+//! The data of one evaluation of `index.js`: its pipelines, its templates, its queue of notices.
 //!
 //! A process may have any number of them, in one environment of Node-API too: a test runner evaluates the package for each
 //! file of tests, and the addon is loaded once. Nothing is looked up by the environment: each function that an instance makes

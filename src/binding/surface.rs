@@ -31,7 +31,7 @@ use crate::pipeline::Pipeline;
     catch_unwind,
     ts_args_type = "dispatch: (handle: number, kind: number, ...details: unknown[]) => void, at: (this: Uint8Array, index: number) => unknown",
     ts_return_type = "{
-  /** What the functions need, as long as there are any. */
+  /** Values that the functions need, as long as there are any. */
   held: unknown[]
   /** By the number under which they are appended: every command that has a method, and `call` last. */
   commands(): { name: string; trailing: string }[]
