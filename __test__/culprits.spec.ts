@@ -8,7 +8,7 @@ import type { ExecutionContext } from 'ava'
 import type { BulkPipeline, CommandFailure, Outcome, Summary } from '../index.js'
 import { clientOf, COLUMNS, increments, serverFor } from './helpers/loads.ts'
 import { bulkFor, reasonOf, rejection, resolution } from './helpers/outcomes.ts'
-import { startScripted } from './helpers/scripted.ts'
+import { scriptedFor } from './helpers/scripted.ts'
 
 const SHORT = ['--proto-max-bulk-len', '1mb']
 const BIG = Buffer.alloc(1 << 21)
@@ -52,12 +52,11 @@ for (const column of told) {
 }
 
 test('an argument count that the server cannot read is told in the same way', async (t) => {
-  const server = await startScripted(([name, key], socket, connection) => {
+  const server = await scriptedFor(t, ([name, key], socket, connection) => {
     if (connection > 0 || name !== 'SADD' || key !== 'many') return undefined
     socket.end('-ERR Protocol error: invalid multibulk length\r\n')
     return null
   })
-  t.teardown(() => server.stop())
   const bulk = bulkFor(t, { port: server.port })
   bulk.set('a', 1).sadd('many', 1, 2, 3).set('b', 2)
   const result = await resolution(t, bulk.exec())
@@ -162,12 +161,11 @@ test('what a script says in the same words ends nothing', async (t) => {
 })
 
 test('a stream that the server calls garbled is another matter: nothing of it is believed', async (t) => {
-  const server = await startScripted(([name, key], socket) => {
+  const server = await scriptedFor(t, ([name, key], socket) => {
     if (name !== 'SET' || key !== 'b') return undefined
     socket.end("-ERR Protocol error: expected '$', got 'x'\r\n")
     return null
   })
-  t.teardown(() => server.stop())
   const bulk = bulkFor(t, { port: server.port })
   const error = await rejection(t, bulk.set('a', 1).set('b', 2).set('c', 3).exec(), 'RESPIPE_PROTOCOL')
   t.true(reasonOf(error).endsWith("the server says: ERR Protocol error: expected '$', got 'x'"), error.message)
